@@ -1,0 +1,64 @@
+"""Every table of the lake, and nothing else: the contract is the authority for columns, key, units and range.
+
+When data breaks a contract, mend the code or change the meaning on purpose; a contract is never widened to get green.
+"""
+
+from energy_assets.contracts.anomalies import ANOMALIES_FLAGS
+from energy_assets.contracts.forecasts import FORECASTS_LOAD, FORECASTS_SKILL, LEVELS, QUANTILE_COLUMNS
+from energy_assets.contracts.marts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK
+from energy_assets.contracts.metering import METERS, PREMISES, SITES
+from energy_assets.contracts.prices import PRICES_CURVES, PRICES_DAYS
+from energy_assets.contracts.readings import (
+    READINGS_INTERVAL,
+    READINGS_LANDINGS,
+    READINGS_QUARANTINE,
+    READINGS_RAW,
+)
+from energy_assets.contracts.table import UTC_TIME, Column, Table, Window
+from energy_assets.contracts.weather import WEATHER_FORECAST, WEATHER_OBSERVED, WEATHER_QUANTITIES
+
+TABLES: tuple[Table, ...] = (
+    SITES,
+    PREMISES,
+    METERS,
+    READINGS_RAW,
+    READINGS_QUARANTINE,
+    READINGS_LANDINGS,
+    READINGS_INTERVAL,
+    WEATHER_OBSERVED,
+    WEATHER_FORECAST,
+    FORECASTS_LOAD,
+    FORECASTS_SKILL,
+    ANOMALIES_FLAGS,
+    PRICES_CURVES,
+    PRICES_DAYS,
+    MARTS_DAILY_ENERGY,
+    MARTS_OUTLOOK,
+)
+
+__all__ = [
+    "ANOMALIES_FLAGS",
+    "FORECASTS_LOAD",
+    "FORECASTS_SKILL",
+    "LEVELS",
+    "MARTS_DAILY_ENERGY",
+    "MARTS_OUTLOOK",
+    "METERS",
+    "PREMISES",
+    "PRICES_CURVES",
+    "PRICES_DAYS",
+    "QUANTILE_COLUMNS",
+    "READINGS_INTERVAL",
+    "READINGS_LANDINGS",
+    "READINGS_QUARANTINE",
+    "READINGS_RAW",
+    "SITES",
+    "TABLES",
+    "UTC_TIME",
+    "WEATHER_FORECAST",
+    "WEATHER_OBSERVED",
+    "WEATHER_QUANTITIES",
+    "Column",
+    "Table",
+    "Window",
+]

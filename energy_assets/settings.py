@@ -1,0 +1,101 @@
+"""The one frozen `Settings`, and the only place that reads the environment. Defaults run as they are."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from energy_assets.errors import ConfigError
+
+PREFIX = "ENERGY_ASSETS_"
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; each field is read from `ENERGY_ASSETS_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_file=None)
+
+    home: Path = Field(Path(".energy"), description="Folder of everything that the platform writes by default.")
+    lake_catalog: str | None = Field(
+        None,
+        description="DuckLake catalog: `sqlite:PATH` or a `postgres:` connection string. "
+        "Default: SQLite in the home folder.",
+    )
+    lake_data: str | None = Field(
+        None, description="Folder or s3:// prefix of the lake's Parquet files. Default: in the home folder."
+    )
+    memory_limit_gb: Annotated[float, Field(gt=0.1)] = Field(1.2, description="Memory that one DuckDB process may use.")
+    threads: Annotated[int, Field(ge=1)] = Field(2, description="Threads of DuckDB and of model training.")
+    mlflow_tracking_uri: str | None = Field(
+        None, description="MLflow store or server. Default: SQLite in the home folder."
+    )
+    mlflow_port: Annotated[int, Field(ge=1, le=65535)] = Field(5000, description="Port of the MLflow UI.")
+    dagster_port: Annotated[int, Field(ge=1, le=65535)] = Field(3000, description="Port of the Dagster UI.")
+    host: str = Field("127.0.0.1", description="Address that the user interfaces listen on.")
+    first_day: str = Field(
+        "2016-01-01", description="First UTC day of the daily partitions (ISO date); earlier data is not partitioned."
+    )
+    issue_hour_utc: Annotated[int, Field(ge=0, le=23)] = Field(
+        0, description="Hour of the day before delivery at which forecasts are issued; nothing known later is used."
+    )
+    nightly_cron: str = Field("30 2 * * *", description="When the nightly job runs, in the platform's time zone.")
+    retrain_cron: str = Field("0 4 * * 0", description="When models are retrained, in the platform's time zone.")
+    timezone: str = Field("UTC", description="IANA time zone of the platform's schedules.")
+    currency_code: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field("EUR", description="ISO 4217 currency.")
+    open_meteo_enabled: bool = Field(
+        default=False, description="Fetch weather for sites with coordinates from Open-Meteo every night."
+    )
+    open_meteo_forecast_url: str = Field(
+        "https://api.open-meteo.com/v1/forecast", description="Forecast endpoint of Open-Meteo or a mirror."
+    )
+    open_meteo_archive_url: str = Field(
+        "https://archive-api.open-meteo.com/v1/archive", description="Archive endpoint of Open-Meteo or a mirror."
+    )
+    real_data: Path | None = Field(None, description="Folder of the developers' real data sets; tests only.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def catalog(self) -> str:
+        """Return the DuckLake catalog in effect."""
+        return self.lake_catalog or f"sqlite:{self.home / 'lake' / 'catalog.sqlite'}"
+
+    @property
+    def data_path(self) -> str:
+        """Return the folder or prefix of the lake's Parquet files."""
+        return self.lake_data or str(self.home / "lake" / "data")
+
+    @property
+    def tracking_uri(self) -> str:
+        """Return the MLflow tracking URI in effect."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.sqlite'}"
+
+    @property
+    def sources_folder(self) -> Path:
+        """Return the folder of the source declarations."""
+        return self.home / "sources"
+
+
+@cache
+def load_settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        ConfigError: a variable is unknown to the model or out of range; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']} (got {fault['input']!r})"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"The environment does not make valid settings: {faults}.") from error
