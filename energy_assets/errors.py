@@ -13,7 +13,7 @@ class ConfigError(EnergyAssetsError):
 
 
 class SourceError(EnergyAssetsError):
-    """A file or service cannot be read as what it claims to be: missing, truncated, wrong columns, changed meanwhile."""
+    """A file or service is not what it claims to be: missing, truncated, with wrong columns, changed while read."""
 
 
 class ContractError(EnergyAssetsError):

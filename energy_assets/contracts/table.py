@@ -181,7 +181,7 @@ def day(name: str, description: str, *, nullable: bool = False) -> Column:
     return Column(name=name, dtype=pl.Date, description=description, nullable=nullable)
 
 
-def number(  # noqa: PLR0917
+def number(
     name: str,
     description: str,
     minimum: float | None = None,
