@@ -1,0 +1,1 @@
+"""Readings from files to energy per interval: parsers that stage them, the account of each landing, and cleaning."""

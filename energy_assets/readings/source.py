@@ -1,0 +1,170 @@
+"""What a source of readings is, where it is declared, and what staging one returns.
+
+A source is one TOML file in `<home>/sources/`. Parsers (`ashrae`, `bdg2`, `tabular`) meet `stage`'s protocol; nothing
+here reads a reading, and nothing here or in a parser touches the lake.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+import duckdb
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from energy_assets.contracts import Window
+from energy_assets.errors import ConfigError
+from energy_assets.sql import Query
+
+Option = bool | int | float | str
+
+
+class Source(BaseModel):
+    """One declared source of readings: where it lies and how it is to be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = Field(
+        description="Slug of the source: the `source` of its readings and the first part of its meter ids."
+    )
+    kind: Literal["ashrae", "bdg2", "table"] = Field(description="Which parser reads it.")
+    path: Path = Field(description="Folder (ashrae, bdg2) or file (table) that holds it.")
+    mapping: Path | None = Field(None, description="File that declares the columns of a table; only for kind table.")
+    reporting_delay_minutes: Annotated[int, Field(ge=0)] = Field(
+        0, description="How long after the end of an interval its reading can be known."
+    )
+    options: dict[str, Option] = Field(default_factory=dict, description="Settings of the parser, by name.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """What a source declares of its meters: frames that conform to metering.sites, .premises and .meters."""
+
+    sites: pl.DataFrame
+    premises: pl.DataFrame
+    meters: pl.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The account of one staging; `rows_in == stored + duplicate + quarantined` always holds."""
+
+    rows_in: int
+    stored: int
+    duplicate: int
+    quarantined: int
+
+    @property
+    def is_balanced(self) -> bool:
+        """Return whether every row that came in went somewhere."""
+        return self.rows_in == self.stored + self.duplicate + self.quarantined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """Rows that wait in temp tables of one connection, as queries whose columns are those of the contracts, in order.
+
+    `raw` gives readings.raw, `quarantine` readings.quarantine and `landings` readings.landings. They read temp tables
+    only: the files may change once staging has returned. `registry` and `weather` are None where the source declares
+    none, and `registry` also where a window was staged, because a part cannot say which meters there are.
+    """
+
+    source: Source
+    batch_ids: tuple[str, ...]
+    raw: Query
+    quarantine: Query
+    landings: Query
+    counts: Counts
+    registry: Registry | None = None
+    weather: pl.DataFrame | None = None
+
+
+class Stage(Protocol):
+    """A parser: reads the rows of `source` in `window` (None: all) into temp tables of `connection`.
+
+    The connection's TimeZone is UTC. The temp tables (`staged_raw`, `staged_quarantine`, ...) are replaced, so that
+    one connection holds one staged source at a time. A window gives its own rows, and all quarantined rows whose time
+    could not be read. `now` is the landing time: `landed_at_utc`, and `available_at_utc` of quarantined rows.
+    """
+
+    def __call__(
+        self, connection: duckdb.DuckDBPyConnection, source: Source, *, window: Window | None, now: datetime
+    ) -> Staged:
+        """Return what was staged.
+
+        Raises:
+            SourceError: a file is missing, empty, truncated, changed while read, or lacks a column.
+        """
+        ...
+
+
+def load_sources(folder: Path) -> list[Source]:
+    """Return the sources that the TOML files of `folder` declare, by name; a folder that is absent declares none.
+
+    Raises:
+        ConfigError: a file is not TOML, has an unknown or wrong key, or is not named after its source.
+    """
+    return [load_source(path) for path in sorted(folder.glob("*.toml"))]
+
+
+def load_source(path: Path) -> Source:
+    """Return the source that one TOML file declares; relative paths in it start at the file's folder.
+
+    Raises:
+        ConfigError: as `load_sources`.
+    """
+    try:
+        declared = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}. Mend the line, or declare the source again.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. Check that it exists and its rights.") from error
+    try:
+        source = Source.model_validate(declared)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_faults_of(error)}. Keys are: {', '.join(Source.model_fields)}.") from error
+    if source.name != path.stem:
+        raise ConfigError(f"{path}: key name is {source.name!r}; name the file {source.name}.toml or mend the key.")
+    located = {"path": path.parent / source.path}
+    if source.mapping is not None:
+        located["mapping"] = path.parent / source.mapping
+    return source.model_copy(update=located)
+
+
+def save_source(folder: Path, source: Source) -> Path:
+    """Write `source` to `<folder>/<name>.toml` with absolute paths, replacing an earlier declaration; return the file.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    fields = source.model_dump(mode="json", exclude_none=True, exclude={"options"})
+    fields |= {key: str(Path(fields[key]).resolve()) for key in ("path", "mapping") if key in fields}
+    lines = [f"{key} = {_toml_value(value)}" for key, value in fields.items()]
+    if source.options:
+        lines += ["", "[options]", *(f"{json.dumps(key)} = {_toml_value(v)}" for key, v in source.options.items())]
+    target = folder / f"{source.name}.toml"
+    draft = target.with_suffix(".toml.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}. Check the folder and its rights.") from error
+    return target
+
+
+def _toml_value(value: Option) -> str:
+    # A JSON scalar is a TOML scalar, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _faults_of(error: ValidationError) -> str:
+    return "; ".join(
+        f"key {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']} (got {fault['input']!r})"
+        for fault in error.errors()
+    )
