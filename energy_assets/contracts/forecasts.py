@@ -1,5 +1,6 @@
 """Contracts of forecasts: one row a node and slot, and how good they were."""
 
+from energy_assets.contracts.metering import COMMODITIES, DIRECTIONS
 from energy_assets.contracts.table import Column, Table, integer, number, text, time
 
 LEVELS: dict[str, float] = {
@@ -13,6 +14,7 @@ LEVELS: dict[str, float] = {
 }
 QUANTILE_COLUMNS = tuple(LEVELS)
 NODE_KINDS = ("meter", "premise", "site", "portfolio")
+NODE_DIRECTIONS = (*DIRECTIONS, "net")
 METHODS = ("champion", "without_weather", "analogue", "peers", "climatology", "sum")
 
 _QUANTILES: tuple[Column, ...] = tuple(
@@ -25,15 +27,28 @@ FORECASTS_LOAD = Table(
     name="load",
     description="Probabilistic forecast of energy per node and slot, with the method that made it and why.",
     columns=(
-        text("node_id", "Meter, premise, site or portfolio"),
+        text(
+            "node_id",
+            "A meter_id; above meters `<premise_id, site_id or portfolio>|<commodity>|<direction>`, where the direction "
+            "`net` of electricity is import minus export",
+        ),
         text("node_kind", "Level of the node", allowed=NODE_KINDS),
+        text("site_id", "Site of the node; null for the portfolio", nullable=True),
+        text("commodity", "What flows", allowed=COMMODITIES),
+        text(
+            "direction",
+            "Which way; net may be negative, every other direction only where its readings are",
+            allowed=NODE_DIRECTIONS,
+        ),
         time("issued_at_utc", "Everything that was used was known at this instant"),
         time("starts_at_utc", "Start of the slot"),
         integer("interval_minutes", "Length of the slot", 1, "the finest cadence we keep"),
         *_QUANTILES,
-        text("method", "What made the row", allowed=METHODS),
-        integer("rung", "Position of the method on the ladder, 0 is best", 0, "a position"),
-        text("reason", "Why no better rung served; null at rung 0", nullable=True),
+        text("method", "What made the row; `sum` above meters", allowed=METHODS),
+        integer(
+            "rung", "Position of the method on the ladder, 0 is best; of a sum: its worst member's", 0, "a position"
+        ),
+        text("reason", "Why no better rung served; at rung 0 null, or what was odd about the champion", nullable=True),
         text("model_version", "Registered model and version; null where no model was used", nullable=True),
         text("features_hash", "Fingerprint of the features that the forecast was made from"),
     ),

@@ -1,0 +1,68 @@
+"""Local copies of registered archives, and which version last served under an alias: a folder, nothing of MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_assets.models.archive import ARCHIVE_NAME, fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A version that the registry knows, not loaded yet."""
+
+    name: str
+    version: int
+    tags: Mapping[str, str]
+
+    @property
+    def digest(self) -> str | None:
+        """Return the SHA-256 that the archive had on registration."""
+        return self.tags.get("archive_sha256")
+
+
+def cached_archive(folder: Path, found: Found) -> Path | None:
+    """Return the cached archive of a version if it is there and whole."""
+    path = _archive_path(folder, found)
+    return path if path.is_file() and fingerprint(path) == found.digest else None
+
+
+def keep_archive(folder: Path, found: Found, archive: Path) -> None:
+    """Copy an archive into the cache; readers see the old file or the new one, never a part."""
+    path = _archive_path(folder, found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    shutil.copyfile(archive, partial)
+    partial.replace(path)
+
+
+def remember(folder: Path, found: Found, *, alias: str) -> None:
+    """Note which version an alias pointed to, for the night when the registry cannot be asked."""
+    pointer = _pointer_path(folder, found.name, alias)
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    partial = pointer.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps({"version": found.version, "tags": dict(found.tags)}), encoding="utf-8")
+    partial.replace(pointer)
+
+
+def last_known(folder: Path, *, name: str, alias: str) -> Found | None:
+    """Return the version that an alias last pointed to, if its archive is in the cache and whole."""
+    pointer = _pointer_path(folder, name, alias)
+    if not pointer.is_file():
+        return None
+    known = json.loads(pointer.read_text(encoding="utf-8"))
+    found = Found(name=name, version=int(known["version"]), tags=known["tags"])
+    return found if cached_archive(folder, found) is not None else None
+
+
+def _archive_path(folder: Path, found: Found) -> Path:
+    return folder / found.name / str(found.version) / ARCHIVE_NAME
+
+
+def _pointer_path(folder: Path, name: str, alias: str) -> Path:
+    return folder / name / f"{alias}.json"

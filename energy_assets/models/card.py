@@ -1,0 +1,120 @@
+"""What is known of a registered model: the facts of its training, its metrics, and the card that a person reads.
+
+Pure text and numbers; the registry stores them, nothing here knows where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+GATE_BASELINE = "last_week"
+GATE_METRIC = "nmae"
+
+Metrics = Mapping[str, Mapping[str, float]]
+"""Metric values on unseen days by method; the method `model` is the candidate, all others are baselines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts:
+    """Where a model comes from: enough to train it again and get the same."""
+
+    lake_snapshot_id: int
+    git_commit: str
+    feature_columns: tuple[str, ...]
+    features_hash: str
+    data_hash: str
+    training_starts_at_utc: datetime
+    training_ends_at_utc: datetime
+    training_rows: int
+    meters: int
+    seed: int
+    unseen_starts_at_utc: datetime
+    unseen_ends_at_utc: datetime
+    parameters: Mapping[str, float | int | str] = field(default_factory=dict)
+
+    def tags(self) -> dict[str, str]:
+        """Return the facts as tags of a model version, every value as text."""
+        return {
+            "lake_snapshot_id": str(self.lake_snapshot_id),
+            "git_commit": self.git_commit,
+            "feature_columns": ",".join(self.feature_columns),
+            "features_hash": self.features_hash,
+            "data_hash": self.data_hash,
+            "training_window": _window(self.training_starts_at_utc, self.training_ends_at_utc),
+            "unseen_window": _window(self.unseen_starts_at_utc, self.unseen_ends_at_utc),
+            "training_rows": str(self.training_rows),
+            "meters": str(self.meters),
+            "seed": str(self.seed),
+        }
+
+
+def skill(metrics: Metrics, *, baseline: str, metric: str = GATE_METRIC) -> float | None:
+    """Return `1 - model / baseline` of an error metric: above 0 is better than the baseline; None if not measured."""
+    ours, theirs = metrics.get("model", {}).get(metric), metrics.get(baseline, {}).get(metric)
+    if ours is None or theirs is None or not theirs > 0:
+        return None
+    return 1.0 - ours / theirs
+
+
+def flat_metrics(metrics: Metrics) -> dict[str, float]:
+    """Return metrics under the names that MLflow groups by: `nmae`, `skill/last_week`, `last_week/nmae`."""
+    flat = dict(metrics.get("model", {}))
+    for baseline, values in metrics.items():
+        if baseline == "model":
+            continue
+        flat |= {f"{baseline}/{metric}": value for metric, value in values.items()}
+        gained = skill(metrics, baseline=baseline)
+        flat |= {} if gained is None else {f"skill/{baseline}": gained}
+    return flat
+
+
+def judge_first_version(metrics: Metrics) -> str | None:
+    """Return why a first version must not become champion, or None when it beats last week on unseen days."""
+    gained = skill(metrics, baseline=GATE_BASELINE)
+    if gained is None:
+        return f"not_measured: no {GATE_METRIC} of the model and of {GATE_BASELINE} on unseen days"
+    if not gained > 0:
+        return f"worse_than_{GATE_BASELINE}: skill {gained:+.1%} in {GATE_METRIC} on unseen days"
+    return None
+
+
+def card(name: str, *, facts: TrainingFacts, metrics: Metrics, verdict: str) -> str:
+    """Return the model card of a version in Markdown, as MLflow shows it beside the version."""
+    names = sorted({metric for values in metrics.values() for metric in values})
+    header = f"| method | {' | '.join(names)} | skill in {GATE_METRIC} |"
+    lines = [f"| {method} | {_cells(metrics, method, names)} |" for method in metrics]
+    parameters = ", ".join(f"{key} {value}" for key, value in facts.parameters.items()) or "defaults"
+    return "\n".join(
+        [
+            f"**{name}**: quantiles of energy per interval for the delivery day, kWh.",
+            "",
+            f"Trained on {facts.training_rows:,} rows of {facts.meters:,} meters, "
+            f"{_window(facts.training_starts_at_utc, facts.training_ends_at_utc)} (UTC), "
+            f"from lake snapshot {facts.lake_snapshot_id} by commit `{facts.git_commit[:12]}`, seed {facts.seed}.",
+            "",
+            f"Measured on days it has not seen, {_window(facts.unseen_starts_at_utc, facts.unseen_ends_at_utc)}: "
+            f"{verdict}.",
+            "",
+            header,
+            "|---" * (len(names) + 2) + "|",
+            *lines,
+            "",
+            f"Parameters: {parameters}.",
+            "",
+            f"{len(facts.feature_columns)} features (`{facts.features_hash[:12]}`): "
+            f"{', '.join(facts.feature_columns)}.",
+        ]
+    )
+
+
+def _cells(metrics: Metrics, method: str, names: list[str]) -> str:
+    values = [metrics[method].get(name) for name in names]
+    gained = None if method == "model" else skill(metrics, baseline=method)
+    shown = ["" if value is None else f"{value:.4g}" for value in values]
+    return " | ".join([*shown, "" if gained is None else f"{gained:+.1%}"])
+
+
+def _window(starts_at_utc: datetime, ends_at_utc: datetime) -> str:
+    return f"{starts_at_utc:%Y-%m-%d %H:%M}..{ends_at_utc:%Y-%m-%d %H:%M}"
