@@ -5,7 +5,7 @@ import polars as pl
 from energy_assets.contracts.table import Column, Table, day, integer, number, text, time
 
 PRICE_UNITS_PER_CURRENCY = 100_000
-PRICE_RUNGS = ("welfare", "projection", "bisection", "flat")
+PRICE_RUNGS = ("welfare", "projection", "bisection", "flat", "legacy")  # legacy: a predecessor's formula as the rule
 PRICE_COMPONENTS = ("energy", "carbon", "risk", "capacity", "revenue", "clip", "ramp")
 
 PRICES_CURVES = Table(
