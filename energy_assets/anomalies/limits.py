@@ -1,0 +1,48 @@
+"""The limits of the detectors, each described; set from what meters do, never from labels of faults."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Limits(BaseModel):
+    """Limits of rules, scores and events; the defaults run as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lookback_days: Annotated[int, Field(ge=14)] = Field(
+        56, description="Days of history that judge a day: eight weeks hold eight of each weekday."
+    )
+    least_history_days: Annotated[int, Field(ge=1)] = Field(
+        14, description="With fewer days of history a rule that compares with the past stays silent."
+    )
+    stuck_hours: Annotated[float, Field(gt=0)] = Field(
+        4, description="Shortest constant run that is called stuck, for meters that never repeat a value for long."
+    )
+    run_factor: Annotated[float, Field(ge=1)] = Field(
+        2, description="How many times longer than the meter's usual longest run a constant or zero run must be."
+    )
+    rare_zero_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.005, description="A meter with fewer zeros than this share has no business with a single zero."
+    )
+    common_zero_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="A meter with more zeros than this share, as gas in summer, is never called a zero run."
+    )
+    usual_negative_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.005, description="A meter with more negative readings than this share is a net meter."
+    )
+    spike_factor: Annotated[float, Field(gt=1)] = Field(
+        3, description="A spike exceeds the usual daily peak (90th percentile of daily maxima) this many times."
+    )
+    spike_hours: Annotated[float, Field(gt=0)] = Field(3, description="A spike returns within these hours.")
+    shift_factor: Annotated[float, Field(gt=1)] = Field(
+        20, description="A level this many times off for longer than a spike is a change of unit."
+    )
+    capacity_margin: Annotated[float, Field(ge=1)] = Field(
+        1.1, description="Factor on the declared capacity above which a reading is impossible."
+    )
+    late_hours: Annotated[float, Field(gt=0)] = Field(
+        26, description="A reading known later than this after its interval is late; a daily file is not."
+    )
