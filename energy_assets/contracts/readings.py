@@ -25,7 +25,6 @@ READINGS_RAW = Table(
     key=("meter_id", "starts_at_utc", "source", "payload_hash"),
     window_column="starts_at_utc",
     partitioned_by=("year(starts_at_utc)", "month(starts_at_utc)"),
-    sorted_by=("meter_id", "starts_at_utc"),
 )
 
 READINGS_QUARANTINE = Table(

