@@ -231,18 +231,18 @@ class Lake:
         Raises:
             LakeError: the conflict did not heal, or the failure is of another kind.
         """
+        place = _without_password(self.catalog)
         for attempt in range(_TRIES):
             try:
                 return action()
             except duckdb.Error as error:
-                if not any(sign in str(error).lower() for sign in _CONFLICTS):
-                    raise LakeError(
-                        f"The lake at {_without_password(self.catalog)} failed to {what}: {_without_password(error)}"
-                    ) from error
+                fault = _without_password(error)
+                if not any(sign in fault.lower() for sign in _CONFLICTS):
+                    raise LakeError(f"The lake at {place} failed to {what}: {fault}") from error
                 if attempt == _TRIES - 1:
                     raise LakeError(
-                        f"The lake at {_without_password(self.catalog)} could not {what} in {_TRIES} tries, because of "
-                        f"other writers; run fewer at once or use a Postgres catalog. Last conflict: {_without_password(error)}"
+                        f"The lake at {place} could not {what} in {_TRIES} tries, because of other writers; "
+                        f"run fewer at once or use a Postgres catalog. Last conflict: {fault}"
                     ) from error
                 pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311
                 _LOG.info("lake: %s met another writer, try %d of %d", what, attempt + 2, _TRIES)
