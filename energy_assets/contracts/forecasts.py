@@ -29,8 +29,8 @@ FORECASTS_LOAD = Table(
     columns=(
         text(
             "node_id",
-            "A meter_id; above meters `<premise_id, site_id or portfolio>|<commodity>|<direction>`, where the direction "
-            "`net` of electricity is import minus export",
+            "A meter_id; above meters `<premise_id, site_id or portfolio>|<commodity>|<direction>`, where the "
+            "direction `net` of electricity is import minus export",
         ),
         text("node_kind", "Level of the node", allowed=NODE_KINDS),
         text("site_id", "Site of the node; null for the portfolio", nullable=True),
@@ -45,9 +45,7 @@ FORECASTS_LOAD = Table(
         integer("interval_minutes", "Length of the slot", 1, "the finest cadence we keep"),
         *_QUANTILES,
         text("method", "What made the row; `sum` above meters", allowed=METHODS),
-        integer(
-            "rung", "Position of the method on the ladder, 0 is best; of a sum: its worst member's", 0, "a position"
-        ),
+        integer("rung", "Position of the method on the ladder, 0 is best; of a sum its worst", 0, "a position"),
         text("reason", "Why no better rung served; at rung 0 null, or what was odd about the champion", nullable=True),
         text("model_version", "Registered model and version; null where no model was used", nullable=True),
         text("features_hash", "Fingerprint of the features that the forecast was made from"),
