@@ -1,0 +1,1 @@
+"""Metering: where meters are, what they measure, and in which unit; declared registries become contract frames."""
