@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from energy_assets.contracts import PRICES_CURVES, PRICES_DAYS
 from energy_assets.contracts.prices import PRICE_COMPONENTS, PRICE_UNITS_PER_CURRENCY
 from energy_assets.errors import ContractError
-from energy_assets.prices import welfare
+from energy_assets.prices import ladder
 from energy_assets.prices.zones import ProfileGroup, SupplyBlock, ZoneConfig
 from energy_assets_tests.prices.strategies import DAY, curve, days, net_load, zones
 
@@ -111,11 +111,11 @@ def test_revenue_that_a_cap_withholds_is_carried_forward() -> None:
 def test_lower_rungs_serve_when_the_solver_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     zone = ZoneConfig(ramp_per_hour=0.04)
     frame = net_load(EVENING, zone=zone, band=5.0)
-    monkeypatch.setattr(welfare, "solve_program", lambda *_, **__: "NumericalError")
+    monkeypatch.setattr(ladder, "solve_program", lambda *_, **__: "NumericalError")
     projected = curve(frame, zone=zone)
     assert projected.day["rung"][0] == "projection"
     assert projected.rows["solver_status"][0] == "welfare: NumericalError; Solved"
-    monkeypatch.setattr(welfare, "project", lambda *_, **__: "MaxIterations")
+    monkeypatch.setattr(ladder, "project", lambda *_, **__: "MaxIterations")
     bisected = curve(frame, zone=zone)
     assert bisected.day["rung"][0] == "bisection"
     for made in (projected, bisected):
