@@ -6,6 +6,7 @@ The registry stores this file because uploads of folders merge with what was the
 from __future__ import annotations
 
 import hashlib
+import importlib
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -19,17 +20,22 @@ from energy_assets.errors import ModelError
 FULL = "full"
 WITHOUT_WEATHER = "without_weather"
 ARCHIVE_NAME = "variants.zip"
+_LOADER_FILE = "loader.txt"
+_LOADER_PACKAGES = ("energy_assets", "energy_assets_tests")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Model(Protocol):
-    """What the registry asks of a model: predict from features, and save itself into a folder."""
+    """What the registry asks of a model: predict from features, and save itself into a folder.
+
+    The module of its class also has `load(folder)`, which returns what `save` wrote.
+    """
 
     def predict(self, features: pl.DataFrame) -> pl.DataFrame:
         """Return key columns and quantiles in kWh for every row of `features`."""
 
     def save(self, folder: Path) -> None:
-        """Write everything that `load_model` needs into `folder`."""
+        """Write everything that `load` of the same module needs into `folder`."""
 
 
 def write_archive(variants: Mapping[str, Model], path: Path) -> str:
@@ -45,6 +51,7 @@ def write_archive(variants: Mapping[str, Model], path: Path) -> str:
             folder = Path(scratch) / name
             folder.mkdir()
             model.save(folder)
+            (folder / _LOADER_FILE).write_text(type(model).__module__, encoding="utf-8")
             for file in sorted(each for each in folder.rglob("*") if each.is_file()):
                 entry = zipfile.ZipInfo(f"{name}/{file.relative_to(folder).as_posix()}", date_time=_EPOCH)
                 archive.writestr(entry, file.read_bytes(), compress_type=zipfile.ZIP_DEFLATED)
@@ -57,18 +64,25 @@ def read_archive(path: Path) -> dict[str, Model]:
     Raises:
         ModelError: the file is torn, lacks the variant `full`, or holds a model that cannot be loaded.
     """
-    from energy_assets.models.saved import load_model  # noqa: PLC0415  loads the training library
-
     try:
         with tempfile.TemporaryDirectory() as scratch:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(scratch)
-            variants = {each.name: load_model(each) for each in sorted(Path(scratch).iterdir())}
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+            variants = {each.name: _load(each) for each in sorted(Path(scratch).iterdir())}
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError, AttributeError) as error:
         raise ModelError(f"The model archive {path} cannot be loaded: {error}; register the model again.") from error
     if FULL not in variants:
         raise ModelError(f"The model archive {path} has no variant {FULL!r}; register the model again.")
     return variants
+
+
+def _load(folder: Path) -> Model:
+    """Return the model in a folder by the `load` of the module that wrote it; only modules of ours are imported."""
+    name = (folder / _LOADER_FILE).read_text(encoding="utf-8").strip()
+    if name.split(".")[0] not in _LOADER_PACKAGES:
+        raise ValueError(f"{folder.name} wants to be loaded by {name!r}, which is not a module of energy_assets")
+    model: Model = importlib.import_module(name).load(folder)
+    return model
 
 
 def fingerprint(path: Path) -> str:

@@ -1,0 +1,243 @@
+"""The registry against a real MLflow store on SQLite: versions, aliases, refusals, and every way it can fail."""
+
+import math
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from energy_assets.contracts import UTC_TIME
+from energy_assets.errors import ModelError
+from energy_assets.models.archive import ARCHIVE_NAME, read_archive, write_archive
+from energy_assets.models.card import TrainingFacts, card, flat_metrics, judge_first_version, skill
+from energy_assets.models.registry import LoadedModel, Registry, UnresolvedModelError, registered_name
+from energy_assets_tests.models.constant_model import ConstantModel
+
+NAME = registered_name("electricity", interval_minutes=60)
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+GOOD = {"model": {"nmae": 0.08, "coverage_80": 0.79}, "last_week": {"nmae": 0.10}}
+BAD = {"model": {"nmae": 0.12, "coverage_80": 0.60}, "last_week": {"nmae": 0.10}}
+FACTS = TrainingFacts(
+    lake_snapshot_id=17,
+    git_commit="0123456789abcdef",
+    feature_columns=("hour", "temperature_c"),
+    features_hash="feedbeef",
+    data_hash="cafe",
+    training_starts_at_utc=T0 - timedelta(days=365),
+    training_ends_at_utc=T0 - timedelta(days=14),
+    training_rows=8760,
+    meters=2,
+    seed=1,
+    unseen_starts_at_utc=T0 - timedelta(days=14),
+    unseen_ends_at_utc=T0,
+    parameters={"trees": 50},
+)
+FEATURES = pl.DataFrame(
+    {
+        "meter_id": ["a", "b"],
+        "issued_at_utc": [T0, T0],
+        "starts_at_utc": [T0, T0],
+        "hour": pl.Series([0, 0], dtype=pl.Int8),
+        "is_holiday": [False, True],
+        "temperature_c": [3.5, None],
+        "scale_kwh": [2.0, 10.0],
+    },
+    schema_overrides={"issued_at_utc": UTC_TIME, "starts_at_utc": UTC_TIME},
+)
+
+
+def register(registry: Registry, level: float, metrics: dict[str, dict[str, float]], name: str = NAME):
+    variants = {"full": ConstantModel(level), "without_weather": ConstantModel(level * 2)}
+    return registry.register(
+        variants, name=name, facts=FACTS, metrics=metrics, plots={"skill.png": b"\x89PNG"}, input_example=FEATURES
+    )
+
+
+def medians(model: LoadedModel) -> list[float]:
+    return model.variants["full"].predict(FEATURES)["q50"].to_list()
+
+
+def at(folder: Path, *, cache: Path | None = None) -> Registry:
+    return Registry(
+        tracking_uri=f"sqlite:///{folder / 'mlflow.sqlite'}", artifact_folder=folder / "artifacts", cache_folder=cache
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a store in which versions 1 (champion), 2 and 3 of NAME are registered."""
+    folder = tmp_path_factory.mktemp("store")
+    registry = at(folder)
+    with pytest.raises(UnresolvedModelError) as caught:
+        registry.resolve(NAME)
+    assert caught.value.reason == "registry_empty"
+    for level in (1.0, 2.0, 3.0):
+        register(registry, level, GOOD)
+    return folder
+
+
+def test_first_version_is_champion_and_later_ones_wait_as_challengers(store: Path):
+    registry = at(store)
+    assert registry.version(NAME, alias="champion") == 1
+    assert registry.version(NAME, alias="challenger") == 3
+    champion = registry.resolve(NAME)
+    assert champion.model_version == "load-electricity-60min/1"
+    assert champion.tags["lake_snapshot_id"] == "17"
+    assert champion.tags["feature_columns"] == "hour,temperature_c"
+    assert set(champion.variants) == {"full", "without_weather"}
+    assert medians(champion) == [2.0, 10.0]
+
+
+def test_rollback_restores_identical_forecasts(store: Path):
+    registry = at(store)
+    before = registry.resolve(NAME).variants["full"].predict(FEATURES)
+    registry.promote(NAME, 2)
+    assert medians(registry.resolve(NAME)) == [4.0, 20.0]
+    assert registry.version(NAME, alias="previous_champion") == 1
+    assert registry.rollback(NAME) == 1
+    assert registry.resolve(NAME).variants["full"].predict(FEATURES).equals(before)
+    assert registry.version(NAME, alias="previous_champion") == 2
+
+
+def test_promoting_the_champion_again_keeps_the_previous_one(store: Path):
+    registry = at(store)
+    before = registry.version(NAME, alias="previous_champion")
+    registry.promote(NAME, registry.version(NAME) or 0)
+    assert registry.version(NAME, alias="previous_champion") == before
+
+
+def test_promoting_what_does_not_exist_is_refused(store: Path):
+    with pytest.raises(ModelError, match="99"):
+        at(store).promote(NAME, 99)
+
+
+def test_first_version_worse_than_last_week_stays_challenger_and_says_why(store: Path):
+    registry = at(store)
+    name = registered_name("hot_water", interval_minutes=15)
+    made = register(registry, 1.0, BAD, name)
+    assert made.aliases == ("challenger",)
+    assert made.not_promoted_because == "worse_than_last_week: skill -20.0% in nmae on unseen days"
+    with pytest.raises(UnresolvedModelError) as caught:
+        registry.resolve(name)
+    assert caught.value.reason == "no_champion"
+    challenger = registry.resolve(name, alias="challenger")
+    assert challenger.tags["not_promoted_because"] == made.not_promoted_because
+    with pytest.raises(ModelError, match="no previous champion"):
+        registry.rollback(name)
+
+
+def test_mlflow_serves_the_same_numbers_and_shows_card_metrics_and_plots(store: Path):
+    import mlflow
+
+    from energy_assets.models import pyfunc
+
+    registry = at(store)
+    client = mlflow.MlflowClient(tracking_uri=registry.tracking_uri, registry_uri=registry.tracking_uri)
+    version = client.get_model_version(NAME, "3")
+    assert version.description.startswith("**load-electricity-60min**")
+    run = client.get_run(version.run_id)
+    assert run.data.metrics == pytest.approx(
+        {"nmae": 0.08, "coverage_80": 0.79, "last_week/nmae": 0.10, "skill/last_week": 0.2}
+    )
+    assert run.data.params == {"trees": "50"}
+    assert [item.path for item in client.list_artifacts(run.info.run_id, "plots")] == ["plots/skill.png"]
+    served = mlflow.pyfunc.load_model(f"models:/{NAME}/3")
+    assert served.metadata.signature.inputs.input_names() == FEATURES.columns
+    assert served.predict(pyfunc.to_wire(FEATURES))["q50"].to_list() == [6.0, 30.0]
+
+
+def test_last_known_version_serves_while_the_server_is_down(store: Path, tmp_path: Path):
+    champion = at(store, cache=tmp_path).resolve(NAME)
+    down = Registry(tracking_uri=f"http://127.0.0.1:{_closed_port()}", cache_folder=tmp_path)
+    kept = down.resolve(NAME)
+    assert kept.notice == "registry_unreachable_last_known_version"
+    assert kept.version == champion.version
+    assert medians(kept) == medians(champion)
+
+
+def test_server_that_refuses_is_unreachable_at_once():
+    began = time.monotonic()
+    with pytest.raises(UnresolvedModelError, match=r"127\.0\.0\.1") as caught:
+        Registry(tracking_uri=f"http://127.0.0.1:{_closed_port()}").resolve(NAME)
+    assert caught.value.reason == "registry_unreachable"
+    assert time.monotonic() - began < 3
+
+
+def test_torn_store_file_is_unreachable_at_once(tmp_path: Path):
+    (tmp_path / "mlflow.sqlite").write_bytes(b"not a database, not at all")
+    with pytest.raises(UnresolvedModelError, match="not a SQLite file") as caught:
+        at(tmp_path).resolve(NAME)
+    assert caught.value.reason == "registry_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-20]), "model_broken", id="truncated"),
+        pytest.param(lambda path: path.write_bytes(b""), "model_broken", id="empty"),
+        pytest.param(lambda path: path.unlink(), "archive_unavailable", id="gone"),
+    ],
+)
+def test_broken_archive_is_told_apart(store: Path, damage, reason: str):
+    registry = at(store)
+    name = f"load-damage-{reason}-{damage.__hash__()}"
+    register(registry, 1.0, GOOD, name)
+    newest = max(store.rglob(ARCHIVE_NAME), key=lambda path: path.stat().st_mtime_ns)
+    damage(newest)
+    with pytest.raises(UnresolvedModelError) as caught:
+        registry.resolve(name)
+    assert caught.value.reason == reason
+
+
+def test_archive_keeps_variants_and_is_the_same_for_the_same_models(tmp_path: Path):
+    variants = {"full": ConstantModel(1.5)}
+    first, second = (write_archive(variants, tmp_path / name) for name in ("a.zip", "b.zip"))
+    assert first == second
+    assert read_archive(tmp_path / "a.zip") == variants
+
+
+def test_archive_without_full_variant_is_refused(tmp_path: Path):
+    with pytest.raises(ModelError, match="full"):
+        write_archive({"without_weather": ConstantModel(1.0)}, tmp_path / "a.zip")
+
+
+def test_archive_loads_nothing_from_foreign_modules(tmp_path: Path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("full/loader.txt", "os.path")
+    with pytest.raises(ModelError, match=r"os\.path"):
+        read_archive(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        pytest.param(GOOD, 0.2, id="better"),
+        pytest.param(BAD, -0.2, id="worse"),
+        pytest.param({"model": {"nmae": 0.1}}, None, id="baseline-absent"),
+        pytest.param({"model": {"nmae": 0.1}, "last_week": {"nmae": 0.0}}, None, id="baseline-perfect"),
+        pytest.param({"model": {"nmae": math.nan}, "last_week": {"nmae": 0.1}}, math.nan, id="not-a-number"),
+    ],
+)
+def test_skill_and_gate_agree(metrics: dict[str, dict[str, float]], expected: float | None):
+    assert skill(metrics, baseline="last_week") == pytest.approx(expected, nan_ok=True)
+    passes = expected is not None and expected > 0
+    assert (judge_first_version(metrics) is None) == passes
+
+
+def test_card_shows_every_method_and_metric():
+    text = card(NAME, facts=FACTS, metrics=GOOD, verdict="challenger")
+    assert "| method | coverage_80 | nmae | skill in nmae |" in text
+    assert "| model | 0.79 | 0.08 |  |" in text
+    assert "| last_week |  | 0.1 | +20.0% |" in text
+    assert set(flat_metrics(GOOD)) == {"nmae", "coverage_80", "last_week/nmae", "skill/last_week"}
+
+
+def _closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
