@@ -1,18 +1,36 @@
-"""The flags of a day or a longer window, as rows of `anomalies.flags`: the entry that the nightly asset calls."""
+"""The flags and scores of a day or a longer window: the entry that the nightly asset, back-fills and files share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
-from energy_assets.anomalies.grid import Bools, Floats, Grid, grids_of
+from energy_assets.anomalies.calendar import SiteCalendar, holidays_of, slot_calendar
+from energy_assets.anomalies.causes import odd_points, score_of
+from energy_assets.anomalies.grid import Bools, Floats, Grid, Ints, grids_of
 from energy_assets.anomalies.limits import Limits
 from energy_assets.anomalies.rules import exact_points
-from energy_assets.contracts import ANOMALIES_FLAGS, Window
+from energy_assets.anomalies.surroundings import capacities, degree_days, forecast_arrays, of_meters, service
+from energy_assets.anomalies.vocabulary import RULES
+from energy_assets.anomalies.walk import judged_days
+from energy_assets.contracts import ANOMALIES_FLAGS, UTC_TIME, Window
 
 DEFAULT_LIMITS = Limits()
+METERS_AT_ONCE = 4000
+SCORE_SCHEMA = pl.Schema({"meter_id": pl.String(), "starts_at_utc": UTC_TIME, "score": pl.Float64()})
+_DATA_FAULTS = tuple(name for name, rule in RULES.items() if rule.family == "data_fault")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Flags as rows of `anomalies.flags`, and the score of every slot where that was asked for."""
+
+    flags: pl.DataFrame
+    scores: pl.DataFrame
 
 
 def flag_day(
@@ -21,29 +39,145 @@ def flag_day(
     meters: pl.DataFrame,
     window: Window,
     history: pl.DataFrame | None = None,
+    sites: pl.DataFrame | None = None,
+    weather: pl.DataFrame | None = None,
+    forecasts: pl.DataFrame | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> pl.DataFrame:
     """Return the flags of `window`, whole UTC days, as rows of `anomalies.flags`.
 
     `readings_interval` and `history` are rows of `readings.interval`; rows before the window are history wherever
     they stand, and `limits.lookback_days` of them are enough. A day's flags depend on no later day, so a window of
-    many days equals its days one by one. `meters` are rows of `metering.meters` for capacities and times of service.
+    many days equals its days one by one. `meters` are rows of `metering.meters` (capacity, service, site), `sites` of
+    `metering.sites` (clock, holidays; UTC without them), `weather` of `weather.observed`, `forecasts` of
+    `forecasts.load` (the expectation of the hour where given; not needed).
     """
+    return judge(
+        readings_interval, meters=meters, window=window, history=history, sites=sites, weather=weather,
+        forecasts=forecasts, limits=limits,
+    ).flags  # fmt: skip
+
+
+def judge(
+    readings_interval: pl.DataFrame,
+    *,
+    meters: pl.DataFrame,
+    window: Window,
+    history: pl.DataFrame | None = None,
+    sites: pl.DataFrame | None = None,
+    weather: pl.DataFrame | None = None,
+    forecasts: pl.DataFrame | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    every_score: bool = False,
+) -> Judgement:
+    """Return flags as `flag_day`, and with `every_score` also SCORE_SCHEMA rows of every slot in service."""
     rows = readings_interval if history is None else pl.concat([history, readings_interval], how="diagonal_relaxed")
     span = Window(
         starts_at_utc=window.starts_at_utc - timedelta(days=limits.lookback_days), ends_at_utc=window.ends_at_utc
     )
-    frames = [ANOMALIES_FLAGS.empty()]
-    for grid in grids_of(rows, window=span):
-        found = exact_points(
-            grid,
-            first_day=limits.lookback_days,
-            capacity_kw=capacities(grid, meters=meters),
-            in_service=service(grid, meters=meters, limits=limits),
-            limits=limits,
+    flags, scores = [ANOMALIES_FLAGS.empty()], [SCORE_SCHEMA.to_frame()]
+    for whole in grids_of(rows, window=span):
+        for grid, calendar in _together(whole, meters=meters, sites=sites):
+            found, strength = _judge_grid(
+                grid, site=calendar, meters=meters, weather=weather, forecasts=forecasts, limits=limits
+            )
+            flags.append(as_flags(found, grid=grid))
+            if every_score:
+                scores.append(_score_rows(grid, found=found, strength=strength, limits=limits))
+    return Judgement(flags=pl.concat(flags).sort(ANOMALIES_FLAGS.key), scores=pl.concat(scores))
+
+
+def _judge_grid(
+    grid: Grid, *, site: SiteCalendar, meters: pl.DataFrame, weather: pl.DataFrame | None,
+    forecasts: pl.DataFrame | None, limits: Limits,
+) -> tuple[pl.DataFrame, Floats]:  # fmt: skip
+    first_day = limits.lookback_days
+    exact = exact_points(
+        grid,
+        first_day=first_day,
+        capacity_kw=capacities(grid, meters=meters),
+        in_service=service(grid, meters=meters, limits=limits),
+        limits=limits,
+    )
+    faulty = _cells(exact.filter(pl.col("rule").is_in(_DATA_FAULTS)), grid=grid)
+    calendar = slot_calendar(grid, site=site)
+    strength = np.zeros((len(grid.meter_ids), (grid.days - first_day) * grid.slots_per_day), dtype=np.float32)
+    found = [exact]
+    for day, scores in judged_days(
+        grid,
+        first_day=first_day,
+        calendar=calendar,
+        peers=_peers(grid, meters=meters),
+        covariates=degree_days(grid, meters=meters, weather=weather),
+        forecast=forecast_arrays(grid, forecasts=forecasts, first_day=first_day),
+        faulty=faulty,
+        limits=limits,
+    ):
+        at = slice(day * grid.slots_per_day, (day + 1) * grid.slots_per_day)
+        found.append(odd_points(scores, grid=grid, day=day, calendar=calendar, faulty=faulty[:, at], limits=limits))
+        ready = scores.known_days >= limits.least_history_days
+        strength[:, at.start - first_day * grid.slots_per_day : at.stop - first_day * grid.slots_per_day] = np.where(
+            ready[:, None], scores.strength, 0
         )
-        frames.append(as_flags(found, grid=grid))
-    return pl.concat(frames).sort(ANOMALIES_FLAGS.key)
+    return pl.concat(found), strength
+
+
+def _together(grid: Grid, *, meters: pl.DataFrame, sites: pl.DataFrame | None) -> Iterator[tuple[Grid, SiteCalendar]]:
+    """Yield the meters that share a calendar, whole sites together as far as METERS_AT_ONCE allows."""
+    years = range(grid.first_utc.year, grid.first_utc.year + grid.days // 365 + 2)
+    calendars = site_calendars(sites, years=years)
+    site_of = of_meters(grid, meters, column="site_id")
+    keys = [calendars.get(site, SiteCalendar()) if site is not None else SiteCalendar() for site in site_of]
+    order = sorted(range(len(keys)), key=lambda row: (site_of[row] or "", row))
+    for calendar in dict.fromkeys(keys):
+        members = [row for row in order if keys[row] == calendar]
+        for begin in range(0, len(members), METERS_AT_ONCE):
+            rows = np.asarray(members[begin : begin + METERS_AT_ONCE])
+            yield _rows_of(grid, rows), calendar
+
+
+def _rows_of(grid: Grid, rows: Ints) -> Grid:
+    if len(rows) == len(grid.meter_ids) and (rows == np.arange(len(rows))).all():
+        return grid
+    return replace(
+        grid,
+        meter_ids=tuple(grid.meter_ids[row] for row in rows),
+        reported_kwh=grid.reported_kwh[rows],
+        used_kwh=grid.used_kwh[rows],
+        mark=grid.mark[rows],
+        late_hours=grid.late_hours[rows],
+    )
+
+
+def site_calendars(sites: pl.DataFrame | None, *, years: range) -> Mapping[str, SiteCalendar]:
+    """Return clock and holidays of every site of `metering.sites`.
+
+    Raises:
+        ConfigError: a time zone or country is unknown.
+    """
+    if sites is None:
+        return {}
+    return {
+        row["site_id"]: SiteCalendar(
+            timezone=row["timezone"],
+            holidays=frozenset()
+            if row.get("country_code") is None
+            else holidays_of(row["country_code"], years=years, subdivision_code=row.get("subdivision_code")),
+        )
+        for row in sites.iter_rows(named=True)
+    }
+
+
+def _peers(grid: Grid, *, meters: pl.DataFrame) -> Ints:
+    site = of_meters(grid, meters, column="site_id").cast(pl.String).fill_null("")
+    commodity = of_meters(grid, meters, column="commodity").cast(pl.String).fill_null("")
+    return (site + "|" + commodity).rank("dense").cast(pl.Int64).to_numpy()
+
+
+def _cells(found: pl.DataFrame, *, grid: Grid) -> Bools:
+    cells = np.zeros(grid.reported_kwh.shape, dtype=bool)
+    cells[found["meter"].to_numpy(), found["slot"].to_numpy()] = True
+    return cells
 
 
 def as_flags(found: pl.DataFrame, *, grid: Grid) -> pl.DataFrame:
@@ -53,33 +187,25 @@ def as_flags(found: pl.DataFrame, *, grid: Grid) -> pl.DataFrame:
         meter_id=pl.Series(grid.meter_ids, dtype=pl.String).gather(meter),
         starts_at_utc=grid.times(slot),
         actual_kwh=pl.Series(grid.reported_kwh[meter, slot], nan_to_null=True),
+        expected_kwh=pl.col("expected_kwh").fill_nan(None),
+        noise_kwh=pl.col("noise_kwh").fill_nan(None),
     )
     return ANOMALIES_FLAGS.conform(named.select(ANOMALIES_FLAGS.column_names))
 
 
-def capacities(grid: Grid, *, meters: pl.DataFrame) -> Floats:
-    """Return the declared capacity of each meter of the grid in kW, NaN where there is none."""
-    if "capacity_kw" not in meters.columns:
-        return np.full(len(grid.meter_ids), np.nan)
-    return _of_meters(grid, meters, pl.col("capacity_kw")).cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
-def service(grid: Grid, *, meters: pl.DataFrame, limits: Limits) -> Bools:
-    """Return [meter, slot]: true where a meter reported within the look-back and its declared service has not ended."""
-    known = np.isfinite(grid.reported_kwh) | (grid.mark > 0)
-    slots = np.arange(known.shape[1], dtype=np.int64)
-    last = np.maximum.accumulate(np.where(known, slots, -1), axis=1)
-    recent: Bools = (last >= 0) & (slots // grid.slots_per_day - last // grid.slots_per_day <= limits.lookback_days)
-    if "valid_to_utc" not in meters.columns:
-        return recent
-    first = int(grid.first_utc.timestamp() * 1_000_000)
-    step = grid.interval_minutes * 60_000_000
-    ends = _of_meters(grid, meters, pl.col("valid_to_utc").dt.epoch("us")).fill_null(np.iinfo(np.int64).max).to_numpy()
-    serving: Bools = recent & (first + slots * step < ends[:, None])
-    return serving
-
-
-def _of_meters(grid: Grid, meters: pl.DataFrame, column: pl.Expr) -> pl.Series:
-    ids = pl.DataFrame({"meter_id": grid.meter_ids}, schema={"meter_id": pl.String})
-    values = meters.unique("meter_id", keep="last").select("meter_id", column.alias("value"))
-    return ids.join(values, on="meter_id", how="left", validate="m:1", maintain_order="left")["value"]
+def _score_rows(grid: Grid, *, found: pl.DataFrame, strength: Floats, limits: Limits) -> pl.DataFrame:
+    """Return the score of every slot: of its strength, or above all of those where it has a data fault."""
+    first_slot = grid.reported_kwh.shape[1] - strength.shape[1]
+    score = 0.9 * score_of(strength, limits=limits)
+    faults = found.filter(pl.col("rule").is_in(_DATA_FAULTS))
+    at = (faults["meter"].to_numpy(), faults["slot"].to_numpy() - first_slot)
+    score[at] = np.maximum(score[at], 0.9 + 0.1 * faults["score"].to_numpy())
+    meters, slots = score.shape
+    rows = pl.DataFrame(
+        {
+            "meter_id": pl.Series(grid.meter_ids, dtype=pl.String).gather(np.repeat(np.arange(meters), slots)),
+            "starts_at_utc": grid.times(np.tile(np.arange(slots) + first_slot, meters)),
+            "score": score.reshape(-1),
+        }
+    )
+    return rows.cast(SCORE_SCHEMA)

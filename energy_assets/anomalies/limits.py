@@ -46,3 +46,31 @@ class Limits(BaseModel):
     late_hours: Annotated[float, Field(gt=0)] = Field(
         26, description="A reading known later than this after its interval is late; a daily file is not."
     )
+    flag_strength: Annotated[float, Field(gt=0)] = Field(
+        10, description="Strength from which a slot is flagged; events grow on such slots."
+    )
+    alert_strength: Annotated[float, Field(gt=0)] = Field(
+        18, description="Strength that an event must reach once to be an alert; set by the alarms on clean readings."
+    )
+    score_scale: Annotated[float, Field(gt=0)] = Field(12, description="Strength at which the score is 1 - 1/e.")
+    fault_gap_hours: Annotated[float, Field(gt=0)] = Field(
+        6, description="Data faults of one meter closer than this are one event."
+    )
+    consumption_gap_hours: Annotated[float, Field(gt=0)] = Field(
+        36, description="Odd consumption of one sign closer than this is one event: night joins night."
+    )
+    incident_least_meters: Annotated[int, Field(ge=2)] = Field(
+        5, description="Fewest meters of a site that make one incident instead of single events."
+    )
+    incident_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Least share of the site's meters that make one incident."
+    )
+    incident_hours: Annotated[float, Field(gt=0)] = Field(
+        3, description="Data faults of a site that begin within these hours belong together; odd consumption: a day."
+    )
+    alerts_per_meter_month: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="Alert budget: new consumption alerts a day are at most this share of the meters, per 30 days."
+    )
+    suppression_days: Annotated[int, Field(ge=0)] = Field(
+        28, description="Days for which a verdict of false or expected silences the same cause on the same meter."
+    )

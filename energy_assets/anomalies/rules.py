@@ -22,6 +22,7 @@ POINT_SCHEMA = pl.Schema(
         "score": pl.Float64,
         "reason": pl.String,
         "expected_kwh": pl.Float64,
+        "noise_kwh": pl.Float64,
     }
 )
 
@@ -63,7 +64,7 @@ def points(
     frame = frame.with_columns(
         **{
             name: pl.Series(value) if isinstance(value, np.ndarray) else pl.lit(value)
-            for name, value in ({"score": 1.0, "expected_kwh": None} | picked).items()
+            for name, value in ({"score": 1.0, "expected_kwh": None, "noise_kwh": None} | picked).items()
         }
     )
     sentence = pl.concat_str(pl.lit(f"{RULES[rule].sentence}: "), reason, pl.lit("."))

@@ -3,7 +3,7 @@
 When data breaks a contract, mend the code or change the meaning on purpose; a contract is never widened to get green.
 """
 
-from energy_assets.contracts.anomalies import ANOMALIES_FLAGS
+from energy_assets.contracts.anomalies import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
 from energy_assets.contracts.forecasts import FORECASTS_LOAD, FORECASTS_SKILL, LEVELS, QUANTILE_COLUMNS
 from energy_assets.contracts.marts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK
 from energy_assets.contracts.metering import METERS, PREMISES, SITES
@@ -30,6 +30,8 @@ TABLES: tuple[Table, ...] = (
     FORECASTS_LOAD,
     FORECASTS_SKILL,
     ANOMALIES_FLAGS,
+    ANOMALIES_EVENTS,
+    ANOMALIES_FEEDBACK,
     PRICES_CURVES,
     PRICES_DAYS,
     MARTS_DAILY_ENERGY,
@@ -37,6 +39,8 @@ TABLES: tuple[Table, ...] = (
 )
 
 __all__ = [
+    "ANOMALIES_EVENTS",
+    "ANOMALIES_FEEDBACK",
     "ANOMALIES_FLAGS",
     "FORECASTS_LOAD",
     "FORECASTS_SKILL",

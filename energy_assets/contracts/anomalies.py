@@ -1,6 +1,11 @@
-"""Contracts of anomalies: flags on single intervals."""
+"""Contracts of anomalies: flags on single intervals, events that people act on, and what people said about them."""
 
-from energy_assets.contracts.table import Table, number, text, time
+from energy_assets.contracts.table import Table, flag, integer, number, text, time
+
+FAMILIES = ("data_fault", "over", "under")
+SEVERITIES = ("low", "medium", "high", "critical")
+STATES = ("open", "closed", "acknowledged", "false", "expected")
+VERDICTS = ("acknowledged", "false", "expected", "closed", "reopened")
 
 ANOMALIES_FLAGS = Table(
     schema="anomalies",
@@ -14,9 +19,60 @@ ANOMALIES_FLAGS = Table(
         text("reason", "One sentence with the evidence, in numbers"),
         number("actual_kwh", "What was reported", nullable=True),
         number("expected_kwh", "What was expected, where the rule expects something", nullable=True),
+        number("noise_kwh", "Scale of what the expectation leaves over on good days", 0, nullable=True),
     ),
     key=("meter_id", "starts_at_utc", "rule"),
     window_column="starts_at_utc",
     partitioned_by=("year(starts_at_utc)", "month(starts_at_utc)"),
     sorted_by=("meter_id", "starts_at_utc"),
+)
+
+ANOMALIES_EVENTS = Table(
+    schema="anomalies",
+    name="events",
+    description="What happened to one meter, or to many of a site at once: cause, evidence, cost and state.",
+    columns=(
+        text("event_id", "Stable identifier: of meter or site, family and first slot"),
+        text("incident_id", "Site-wide incident that the event is part of", nullable=True),
+        text("site_id", "Site", nullable=True),
+        text("meter_id", "Meter; null on a site-wide incident", nullable=True),
+        integer("meters", "Meters concerned", 1, "a count"),
+        text("family", "Data fault, or consumption above or below", allowed=FAMILIES),
+        text("cause", "Cause class: the rule that explains most of the event"),
+        number("confidence", "Share of the evidence that speaks for the cause", 0, 1, "a share"),
+        time("starts_at_utc", "Start of the first slot"),
+        time("ends_at_utc", "End of the last slot that was seen"),
+        integer("slots", "Slots that are flagged", 1, "a count"),
+        number("score", "Largest score of its slots", 0, 1, "a probability-like score"),
+        number("actual_kwh", "Reported energy of the flagged slots", nullable=True),
+        number("expected_kwh", "Expected energy of the flagged slots", nullable=True),
+        number("excess_kwh", "Actual minus expected; null on data faults", nullable=True),
+        number("excess_low_kwh", "Lower end of the 90 % interval of the excess", nullable=True),
+        number("excess_high_kwh", "Upper end of the 90 % interval of the excess", nullable=True),
+        number("cost", "Excess at the published price, currency; null without a price", nullable=True),
+        number("greenhouse_gas_kg", "Excess at the published intensity; null without one", nullable=True),
+        text("severity", "By cost or energy for consumption, by duration for data faults", allowed=SEVERITIES),
+        flag("is_alert", "Whether it asks for a person's attention"),
+        text("state", "Where it stands", allowed=STATES),
+        text("evidence", "The sentence of its strongest slot"),
+    ),
+    key=("event_id",),
+    window_column="starts_at_utc",
+    sorted_by=("starts_at_utc", "event_id"),
+)
+
+ANOMALIES_FEEDBACK = Table(
+    schema="anomalies",
+    name="feedback",
+    description="What people said about events; the last word counts.",
+    columns=(
+        text("event_id", "Event"),
+        time("recorded_at_utc", "When it was said"),
+        text("author", "Who said it"),
+        text("verdict", "What was said", allowed=VERDICTS),
+        text("note", "In their own words", nullable=True),
+    ),
+    key=("event_id", "recorded_at_utc", "author"),
+    window_column="recorded_at_utc",
+    sorted_by=("event_id", "recorded_at_utc"),
 )
