@@ -1,0 +1,85 @@
+"""Price curves: one per zone and delivery date, from the forecast net load, with the account of the day beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+import polars as pl
+
+from energy_assets.contracts import FORECASTS_LOAD, PRICES_CURVES, PRICES_DAYS, SITES, Window
+from energy_assets.defs.automation import FRESH_EVERY_MORNING
+from energy_assets.defs.contract_checks import contract_checks
+from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of, issue_time
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
+from energy_assets.lake import Change, Lake
+from energy_assets.prices.daily import price_delivery, zones_of
+from energy_assets.settings import Settings
+
+_TABLES = (PRICES_CURVES, PRICES_DAYS)
+
+
+@dg.multi_asset(
+    name="price_curves",
+    specs=[
+        dg.AssetSpec(
+            description=table.description,
+            deps=[FORECASTS_LOAD.asset_key],
+            freshness_policy=FRESH_EVERY_MORNING,
+            **looks_of(table),
+        )
+        for table in _TABLES
+    ],
+    partitions_def=DELIVERY_DATE,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+)
+def price_curves(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Price per zone and slot of the delivery date; each price is the sum of its named parts."""
+    sites = lake.read(SITES)
+    zones = zones_of(settings.home / "zones", sites=sites, currency_code=settings.currency_code)
+    for delivery_date in delivery_dates_of(context):
+        issued = issue_time(delivery_date, issue_hour_utc=settings.issue_hour_utc)
+        window = Window(starts_at_utc=issued, ends_at_utc=issued + timedelta(seconds=1))
+        forecasts = lake.read(FORECASTS_LOAD, window, where={"direction": "net"})
+        priced = price_delivery(forecasts, zones=zones, delivery_date=delivery_date, published_at_utc=issued)
+        commit = lake.commit(
+            [
+                Change(table=PRICES_CURVES, rows=priced.curves, where={"delivery_date": delivery_date}),
+                Change(table=PRICES_DAYS, rows=priced.days, where={"delivery_date": delivery_date}),
+            ],
+            message=run_message(context),
+        )
+    yield report(commit, PRICES_CURVES, rungs=priced.curves.group_by("rung").len(), skipped=priced.skipped)
+    yield report(commit, PRICES_DAYS, days=priced.days)
+
+
+@dg.asset_check(asset=PRICES_CURVES.asset_key, name="price_components_sum_to_the_price", blocking=True)
+def price_components_sum_to_the_price(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Energy, carbon, risk, capacity, revenue, clip and ramp add up to every published price."""
+    parts = [name for name in PRICES_CURVES.column_names if name.endswith("_component")]
+    curves = lake.read(PRICES_CURVES, columns=["zone_id", "delivery_date", "starts_at_utc", "price_units", *parts])
+    wrong = curves.filter((pl.sum_horizontal(parts) - pl.col("price_units")).abs() > 1e-6)
+    return dg.AssetCheckResult(
+        passed=wrong.is_empty(),
+        description=f"{wrong.height} of {curves.height} slots differ",
+        metadata={"wrong": table_of(wrong)},
+    )
+
+
+@dg.asset_check(asset=PRICES_DAYS.asset_key, name="price_revenue_meets_its_target")
+def price_revenue_meets_its_target(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Revenue on the reference load meets the flat rate's to a thousandth; rounding is carried into the next day."""
+    days = lake.read(PRICES_DAYS)
+    wrong = days.filter(pl.col("revenue_error").abs() > 1e-3 * pl.col("revenue_target").abs() + 0.01)
+    return dg.AssetCheckResult(
+        passed=wrong.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{wrong.height} of {days.height} days miss their target",
+        metadata={"wrong": table_of(wrong)},
+    )
+
+
+checks = [*contract_checks(_TABLES), price_components_sum_to_the_price, price_revenue_meets_its_target]

@@ -1,0 +1,141 @@
+"""Readings: landed as they came, refused with a reason, and turned into energy per meter and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from energy_assets.contracts import METERS, READINGS_INTERVAL, READINGS_LANDINGS, READINGS_QUARANTINE, READINGS_RAW
+from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
+from energy_assets.defs.contract_checks import checked_window, contract_check
+from energy_assets.defs.partitions import DAILY, pieces, window_of
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
+from energy_assets.ingestion import land_all
+from energy_assets.lake import Lake
+from energy_assets.readings.cleaning import interval_query
+from energy_assets.readings.quality import account_of, completeness_of, worst_account
+from energy_assets.readings.source import load_sources
+from energy_assets.settings import Settings
+from energy_assets.sql import Query
+
+_DAYS_AT_ONCE = 92
+
+
+@dg.multi_asset(
+    name="landed_readings",
+    specs=[
+        dg.AssetSpec(
+            description=table.description,
+            freshness_policy=FRESH_EVERY_MORNING,
+            deps=[METERS.asset_key],
+            **looks_of(table),
+        )
+        for table in (READINGS_RAW, READINGS_QUARANTINE)
+    ],
+    partitions_def=DAILY,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
+)
+def landed_readings(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Readings of the day as every declared source gives them; rows in = stored + duplicate + quarantined."""
+    window = window_of(context)
+    landed = land_all(
+        lake, load_sources(settings.sources_folder), window=window, now=datetime.now(UTC), message=run_message(context)
+    )
+    yield dg.MaterializeResult(
+        asset_key=READINGS_RAW.asset_key,
+        metadata={
+            "dagster/row_count": landed.counts.stored,
+            "rows_in": landed.counts.rows_in,
+            "duplicate": landed.counts.duplicate,
+            "quarantined": landed.counts.quarantined,
+            "sources": dg.MetadataValue.json(landed.by_source),
+            "failed_sources": dg.MetadataValue.json(landed.failures),
+            "lake_snapshot": landed.snapshot_id,
+        },
+    )
+    reasons = lake.query(Query.from_file("energy_assets.defs", "quarantine_reasons"))
+    yield dg.MaterializeResult(
+        asset_key=READINGS_QUARANTINE.asset_key,
+        metadata={"dagster/row_count": landed.counts.quarantined, "reasons_of_all_time": table_of(reasons)},
+    )
+
+
+@dg.asset_check(asset=READINGS_RAW.asset_key, name="every_row_is_accounted_for", blocking=True)
+def every_row_is_accounted_for(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+) -> dg.AssetCheckResult:
+    """Rows in = stored + duplicate + quarantined, for every batch and day, and the tables hold what the account says."""
+    account = account_of(lake.query(Query.from_file("energy_assets.defs", "landing_account", **_bounds(context))))
+    return dg.AssetCheckResult(
+        passed=account.is_balanced, description=account.statement, metadata={"worst": table_of(worst_account(account))}
+    )
+
+
+@dg.asset_check(asset=READINGS_RAW.asset_key, name="every_source_could_be_read")
+def every_source_could_be_read(
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.AssetCheckResult:
+    """Every declared source has an account for the run's days; one that is down is named, and the others go on."""
+    window = checked_window(context)
+    landed = set(lake.read(READINGS_LANDINGS, window, columns=["source"])["source"])
+    silent = sorted(source.name for source in load_sources(settings.sources_folder) if source.name not in landed)
+    return dg.AssetCheckResult(
+        passed=not silent,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"no rows from {', '.join(silent)}" if silent else "every source gave rows",
+    )
+
+
+@dg.asset(
+    **looks_of(READINGS_INTERVAL),
+    partitions_def=DAILY,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+    deps=[READINGS_RAW.asset_key, METERS.asset_key],
+    automation_condition=WHEN_INPUTS_ARRIVE,
+    freshness_policy=FRESH_EVERY_MORNING,
+)
+def interval_readings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+    """Energy per meter and interval, in kWh; gaps stay null and say why."""
+    window = window_of(context)
+    for piece in pieces(window, days=_DAYS_AT_ONCE):
+        commit = lake.replace(READINGS_INTERVAL, interval_query(piece), window=piece, message=run_message(context))
+    quality = lake.query(
+        Query.from_file("energy_assets.defs", "interval_quality", starts=window.starts_at_utc, ends=window.ends_at_utc)
+    )
+    return report(commit, READINGS_INTERVAL, quality=quality)
+
+
+@dg.asset_check(asset=READINGS_INTERVAL.asset_key, name="readings_are_complete")
+def readings_are_complete(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """At least nine in ten intervals of the run's days are measured; the meters that lack most are listed."""
+    completeness = completeness_of(
+        lake.query(Query.from_file("energy_assets.defs", "completeness", **_bounds(context)))
+    )
+    return dg.AssetCheckResult(
+        passed=completeness.is_enough,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=completeness.statement,
+        metadata={"least_complete": table_of(completeness.least)},
+    )
+
+
+def _bounds(context: dg.AssetCheckExecutionContext) -> dict[str, object]:
+    window = checked_window(context)
+    if window is None:
+        return {"starts": datetime(1970, 1, 1, tzinfo=UTC), "ends": datetime(2200, 1, 1, tzinfo=UTC)}
+    return {"starts": window.starts_at_utc, "ends": window.ends_at_utc}
+
+
+checks = [
+    contract_check(READINGS_RAW),
+    every_row_is_accounted_for,
+    every_source_could_be_read,
+    contract_check(READINGS_QUARANTINE),
+    contract_check(READINGS_INTERVAL),
+    readings_are_complete,
+]
