@@ -28,9 +28,9 @@ HIGH, LOW, LEVEL, NIGHT, WEEKEND, CLOCK, UNIT = range(len(CAUSES))
 NIGHT_MINUTES = (22 * 60, 6 * 60)
 
 
-def score_of(strength: Floats, *, limits: Limits) -> Floats:
+def score_of(strength: Floats | float, *, limits: Limits) -> Floats:
     """Return strengths as scores: 1 - exp(-strength / scale), in [0, 1)."""
-    score: Floats = 1 - np.exp(-np.maximum(strength, 0).astype(np.float64) / limits.score_scale)
+    score: Floats = 1 - np.exp(-np.maximum(np.asarray(strength, dtype=np.float64), 0) / limits.score_scale)
     return score
 
 
@@ -86,7 +86,7 @@ def causes(scores: DayScores, *, actual: Floats, minute: Ints) -> Ints:
     fit = np.nan_to_num(scores.weekday_fit, nan=0.0)
     day[(fit > 0.5) & (fit < 1.6) & (z.mean(axis=1) > 0)] = WEEKEND
     clock = scores.parts["clock"].max(axis=1)
-    day[(clock > 1.5) & (WEIGHTS["clock"] * np.minimum(clock, SATURATION) > WEIGHTS["day"] * np.abs(day_mean))] = CLOCK
+    day[(clock > 2) & (WEIGHTS["clock"] * np.minimum(clock, SATURATION) > WEIGHTS["day"] * np.abs(day_mean))] = CLOCK
     day[_unit_moved(actual, expected=scores.expected_kwh)] = UNIT
     whole_day = np.isin(day, (CLOCK, UNIT))[:, None]
     upward = np.isin(day, (NIGHT, WEEKEND))[:, None] & (z > 0)
@@ -108,7 +108,7 @@ def _unit_moved(actual: Floats, *, expected: Floats) -> Floats:
     low, middle, high = (ordered[rows, np.minimum((share * count).astype(int), count - 1)] for share in (0.2, 0.5, 0.8))
     near = np.min(np.abs(middle[:, None] - np.log(np.asarray(UNIT_FACTORS))[None, :]), axis=1)
     tight = np.nan_to_num(high - low, nan=np.inf)
-    moved: Floats = enough & (np.nan_to_num(near, nan=np.inf) < 0.2) & (tight < 0.5)
+    moved: Floats = enough & (np.nan_to_num(near, nan=np.inf) < 0.12) & (tight < 0.3)
     return moved
 
 

@@ -19,7 +19,7 @@ class Limits(BaseModel):
         14, description="With fewer days of history a rule that compares with the past stays silent."
     )
     stuck_hours: Annotated[float, Field(gt=0)] = Field(
-        4, description="Shortest constant run that is called stuck, for meters that never repeat a value for long."
+        6, description="Shortest constant run that is called stuck, for meters that never repeat a value for long."
     )
     run_factor: Annotated[float, Field(ge=1)] = Field(
         2, description="How many times longer than the meter's usual longest run a constant or zero run must be."
@@ -34,7 +34,7 @@ class Limits(BaseModel):
         0.005, description="A meter with more negative readings than this share is a net meter."
     )
     spike_factor: Annotated[float, Field(gt=1)] = Field(
-        3, description="A spike exceeds the usual daily peak (90th percentile of daily maxima) this many times."
+        2.5, description="A spike exceeds the usual daily peak (90th percentile of daily maxima) this many times."
     )
     spike_hours: Annotated[float, Field(gt=0)] = Field(3, description="A spike returns within these hours.")
     shift_factor: Annotated[float, Field(gt=1)] = Field(
@@ -50,7 +50,8 @@ class Limits(BaseModel):
         10, description="Strength from which a slot is flagged; events grow on such slots."
     )
     alert_strength: Annotated[float, Field(gt=0)] = Field(
-        18, description="Strength that an event must reach once to be an alert; set by the alarms on clean readings."
+        14,
+        description="Strength that an event must reach once to be an alert; set by the count of alerts, not by labels.",
     )
     score_scale: Annotated[float, Field(gt=0)] = Field(12, description="Strength at which the score is 1 - 1/e.")
     fault_gap_hours: Annotated[float, Field(gt=0)] = Field(

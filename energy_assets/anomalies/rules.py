@@ -236,7 +236,7 @@ def _unusual_runs(
     needed = np.maximum(least[meter, at], np.where(usual > 0, limits.run_factor * usual + 1, 1))
     odd = (run >= needed) & (days >= limits.least_history_days)
     hours = grid.hours_per_slot
-    score = 1 - 0.3 * needed[odd] / run[odd]
+    score = 1 - 0.15 * needed[odd] / run[odd]
     return (meter[odd], at[odd]), run[odd] * hours, usual[odd] * hours, score
 
 
@@ -251,7 +251,7 @@ def _leaps(grid: Grid, *, first_day: int, peaks: Floats, limits: Limits) -> pl.D
     times = values / np.where(peak > 0, peak, np.nan)
     shift = high & ~brief & (times > limits.shift_factor)
     said = pl.concat_str(shown("reported"), pl.lit(" is "), shown("times", "x"), pl.lit(" the usual peak"))
-    score = 1 - 0.3 * limits.spike_factor / np.where(is_leap, times, np.inf)
+    score = 1 - 0.15 * limits.spike_factor / np.where(is_leap, times, np.inf)
     named = {"first_slot": first_slot, "reason": said, "reported": values, "times": times}
     return pl.concat(
         [points(spike, "spike", score=score, **named), points(shift, "unit_shift", **named)]  # type: ignore[arg-type]

@@ -173,7 +173,12 @@ def _clocks(judged: Expectation, *, hours_per_slot: float) -> tuple[Floats, Ints
     # A flat day fits nothing better than noise does: its gain counts as its profile stands out of the noise.
     power = np.nan_to_num(judged.profile_kwh.var(axis=1))
     trust = power / np.maximum(power + 2 * (judged.noise_kwh**2).mean(axis=1)[:, None], 1e-12)
-    gains = (np.stack([fit(hours) for hours in CLOCK_HOURS]) - fit(0)) * trust
+    here = fit(0)
+    fits = np.stack([fit(hours) for hours in CLOCK_HOURS])
+    # A moved day fits its profile as well as its days usually do; a day that is odd in another way fits none.
+    usually = sorted_quantile(here[:, :-1], share=0.4)[:, None]
+    trust = trust * np.clip(1 + (fits - usually) / 0.15, 0, 1)
+    gains = (fits - here) * trust
     recent = gains.copy()
     recent[:, :, 2:] = (gains[:, :, 2:] + gains[:, :, 1:-1] + gains[:, :, :-2]) / 3
     usual = np.nan_to_num(sorted_quantile(recent.max(axis=0)[:, :-1], share=0.9), nan=1.0)
