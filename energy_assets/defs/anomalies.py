@@ -46,7 +46,7 @@ def anomaly_flags(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
 def flags_are_the_exception(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> dg.AssetCheckResult:
-    """At most a fifth of the meters carry a flag on the newest day of the run; more means a feed or a rule is broken."""
+    """At most a fifth of the meters carry a flag on the newest day; more means that a feed or a rule is broken."""
     window = checked_window(context)
     flags = lake.read(ANOMALIES_FLAGS, window, columns=["meter_id", "starts_at_utc", "rule"])
     newest = flags.filter(pl.col("starts_at_utc").dt.date() == pl.col("starts_at_utc").dt.date().max())

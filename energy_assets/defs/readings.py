@@ -69,7 +69,7 @@ def landed_readings(
 def every_row_is_accounted_for(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> dg.AssetCheckResult:
-    """Rows in = stored + duplicate + quarantined, for every batch and day, and the tables hold what the account says."""
+    """Rows in = stored + duplicate + quarantined for every source, and the table holds what the account says."""
     account = account_of(lake.query(Query.from_file("energy_assets.defs", "landing_account", **_bounds(context))))
     return dg.AssetCheckResult(
         passed=account.is_balanced, description=account.statement, metadata={"worst": table_of(worst_account(account))}

@@ -1,0 +1,22 @@
+"""The only Definitions object: every asset, check, job, schedule, sensor and resource of the platform."""
+
+import dagster as dg
+
+from energy_assets import defs as domains
+from energy_assets.defs import anomalies, forecasts, marts, metering, models, prices, readings, weather
+from energy_assets.defs.automation import AUTOMATION
+from energy_assets.defs.jobs import JOBS, SCHEDULES, SENSORS
+from energy_assets.defs.resources import RESOURCES
+
+_CHECKED = (metering, readings, weather, models, forecasts, anomalies, prices, marts)
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_package_module(domains),
+    asset_checks=[check for domain in _CHECKED for check in domain.checks],
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    sensors=[*SENSORS, AUTOMATION],
+    resources=RESOURCES,
+    # Steps in one process: a step starts in 10 ms instead of seconds, and runs go side by side by the queue.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,227 @@
+"""Jobs, schedules and sensors: what runs every night, every week, and when files or readings change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+
+import dagster as dg
+
+from energy_assets.contracts import READINGS_LANDINGS
+from energy_assets.defs.partitions import DAILY, DELIVERY_DATE
+from energy_assets.lake import Lake
+from energy_assets.readings.source import Source, load_sources
+from energy_assets.settings import Settings, load_settings
+
+PARTITION_RANGE_START = "dagster/asset_partition_range_start"
+PARTITION_RANGE_END = "dagster/asset_partition_range_end"
+
+_DAILY_KEYS = ("readings/raw", "readings/quarantine", "readings/interval", "weather/observed", "weather/forecast")
+_DERIVED_KEYS = ("readings/interval", "anomalies/flags", "marts/daily_energy")
+_DELIVERY_KEYS = ("forecasts/load", "prices/curves", "prices/days", "marts/outlook")
+
+
+def _selection(*keys: str) -> dg.AssetSelection:
+    return dg.AssetSelection.keys(*keys)
+
+
+REGISTRY_JOB = dg.define_asset_job(
+    "registry",
+    _selection("metering/sites", "metering/premises", "metering/meters"),
+    description="Sites, premises and meters.",
+)
+HISTORY_JOB = dg.define_asset_job(
+    "history", _selection(*_DAILY_KEYS), partitions_def=DAILY, description="Readings and weather of days."
+)
+DERIVED_JOB = dg.define_asset_job(
+    "derived", _selection(*_DERIVED_KEYS), partitions_def=DAILY, description="What follows from readings that changed."
+)
+DAY_JOB = dg.define_asset_job(
+    "day",
+    _selection(*_DAILY_KEYS, "anomalies/flags", "marts/daily_energy"),
+    partitions_def=DAILY,
+    description="Readings, weather, flags and energy of days.",
+)
+DELIVERY_JOB = dg.define_asset_job(
+    "delivery",
+    _selection(*_DELIVERY_KEYS),
+    partitions_def=DELIVERY_DATE,
+    description="Forecast and prices of delivery dates.",
+)
+SKILL_JOB = dg.define_asset_job(
+    "skill",
+    _selection("forecasts/skill"),
+    partitions_def=DELIVERY_DATE,
+    description="Measured error of past forecasts.",
+)
+TRAINING_JOB = dg.define_asset_job("training", _selection("models/load"), description="Train and register models.")
+UPKEEP_JOB = dg.define_asset_job("upkeep", _selection("lake/maintenance"), description="Files and snapshots in order.")
+
+JOBS = [REGISTRY_JOB, HISTORY_JOB, DERIVED_JOB, DAY_JOB, DELIVERY_JOB, SKILL_JOB, TRAINING_JOB, UPKEEP_JOB]
+
+_ON = dg.DefaultScheduleStatus.RUNNING
+_ZONE = load_settings().timezone
+
+
+def _minutes_later(cron: str, minutes: int) -> str:
+    """Return a daily cron expression some minutes later; expressions that are not plain are returned as they are."""
+    parts = cron.split()
+    if not (parts[0].isdigit() and parts[1].isdigit()):
+        return cron
+    total = int(parts[0]) + minutes + 60 * int(parts[1])
+    return " ".join([str(total % 60), str(total // 60 % 24), *parts[2:]])
+
+
+@dg.schedule(
+    job=DAY_JOB,
+    cron_schedule=load_settings().nightly_cron,
+    execution_timezone=_ZONE,
+    default_status=_ON,
+    description="Readings, weather and flags of yesterday.",
+)
+def nightly_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Ask for yesterday's data."""
+    yesterday = _scheduled_date(context) - timedelta(days=1)
+    return dg.RunRequest(partition_key=yesterday.isoformat(), run_key=f"day {yesterday}")
+
+
+@dg.schedule(
+    job=DELIVERY_JOB,
+    cron_schedule=_minutes_later(load_settings().nightly_cron, 15),
+    execution_timezone=_ZONE,
+    default_status=_ON,
+    description="Forecast, prices and marts of tomorrow, from whatever data is there by now.",
+)
+def nightly_delivery(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Ask for tomorrow, waiting for no other run: a late feed costs a rung of the ladder, not the forecast."""
+    tomorrow = _scheduled_date(context) + timedelta(days=1)
+    return dg.RunRequest(partition_key=tomorrow.isoformat(), run_key=f"delivery {tomorrow}")
+
+
+@dg.schedule(
+    job=SKILL_JOB,
+    cron_schedule=_minutes_later(load_settings().nightly_cron, 25),
+    execution_timezone=_ZONE,
+    default_status=_ON,
+    description="Measures the newest forecast whose whole delivery has been read.",
+)
+def nightly_skill(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Ask for the skill of the delivery date that ended yesterday."""
+    measured = _scheduled_date(context) - timedelta(days=2)
+    return dg.RunRequest(partition_key=measured.isoformat(), run_key=f"skill {measured}")
+
+
+weekly_training = dg.ScheduleDefinition(
+    name="weekly_training",
+    job=TRAINING_JOB,
+    cron_schedule=load_settings().retrain_cron,
+    execution_timezone=_ZONE,
+    default_status=_ON,
+    description="Trains challengers from all readings.",
+)
+weekly_upkeep = dg.ScheduleDefinition(
+    name="weekly_upkeep",
+    job=UPKEEP_JOB,
+    cron_schedule=_minutes_later(load_settings().retrain_cron, 120),
+    execution_timezone=_ZONE,
+    default_status=_ON,
+    description="Tidies the lake.",
+)
+
+
+@dg.sensor(
+    job=HISTORY_JOB,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Lands the declared sources again when one of their files changed or a source was added.",
+    required_resource_keys={"settings"},
+)
+def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Ask for the whole history when the files of a source changed; days that stayed the same stay as they are."""
+    settings: Settings = context.resources.settings
+    before = json.loads(context.cursor or "{}")
+    present = {source.name: stamp_of(source) for source in load_sources(settings.sources_folder)}
+    context.update_cursor(json.dumps(present))
+    changed = sorted(name for name, stamp in present.items() if before.get(name) != stamp)
+    if not changed or not context.cursor:
+        yield dg.SkipReason("no source changed" if context.cursor else "first look: the sources are as they are")
+        return
+    last = DAILY.get_last_partition_key()
+    assert last is not None
+    yield dg.RunRequest(
+        run_key=f"sources {json.dumps(present, sort_keys=True)}",
+        tags={PARTITION_RANGE_START: DAILY.get_first_partition_key() or last, PARTITION_RANGE_END: last},
+    )
+
+
+@dg.sensor(
+    job=DERIVED_JOB,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Re-materialises exactly the days whose stored readings changed, by content.",
+    required_resource_keys={"lake"},
+)
+def changed_readings(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Ask for the days whose landed content is not the one that was seen last time."""
+    lake: Lake = context.resources.lake
+    landings = lake.read(READINGS_LANDINGS, columns=["source", "starts_at_utc", "content_hash"]).drop_nulls(
+        "starts_at_utc"
+    )
+    present: dict[str, str] = {}
+    for source, starts, content in landings.sort("source", "starts_at_utc", "content_hash").iter_rows():
+        day = starts.date().isoformat()
+        present[day] = f"{present.get(day, '')}{source}:{content};"
+    digest = {day: f"{hash_of(text):016x}" for day, text in present.items()}
+    if context.cursor is None:
+        context.update_cursor(json.dumps(digest))
+        yield dg.SkipReason("first look: the days that are there count as seen")
+        return
+    before = json.loads(context.cursor)
+    changed = sorted(date.fromisoformat(day) for day, stamp in digest.items() if before.get(day) != stamp)
+    context.update_cursor(json.dumps(digest))
+    if not changed:
+        yield dg.SkipReason("no day changed")
+    for first, last in spans_of(changed):
+        yield dg.RunRequest(
+            run_key=f"{first} {last} {hash_of(json.dumps([digest[day] for day in sorted(digest)])):016x}",
+            tags={PARTITION_RANGE_START: first.isoformat(), PARTITION_RANGE_END: last.isoformat()},
+        )
+
+
+def stamp_of(source: Source) -> str:
+    """Return what changes when a file of a source does: names, sizes and times of its files."""
+    root = source.path
+    files = sorted(root.rglob("*")) if root.is_dir() else [root] if root.exists() else []
+    facts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.is_file()]
+    return f"{hash_of(chr(10).join(facts)):016x}"
+
+
+def hash_of(text: str) -> int:
+    """Return a 64-bit fingerprint of a text, the same in every process."""
+    import hashlib
+
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def spans_of(days: Sequence[date]) -> Iterator[tuple[date, date]]:
+    """Yield the first and last day of every run of consecutive days; `days` are sorted."""
+    first = previous = None
+    for day in days:
+        if first is None or previous is None:
+            first = day
+        elif day - previous > timedelta(days=1):
+            yield first, previous
+            first = day
+        previous = day
+    if first is not None and previous is not None:
+        yield first, previous
+
+
+def _scheduled_date(context: dg.ScheduleEvaluationContext) -> date:
+    moment: datetime = context.scheduled_execution_time
+    return moment.date()
+
+
+SCHEDULES = [nightly_day, nightly_delivery, nightly_skill, weekly_training, weekly_upkeep]
+SENSORS = [changed_sources, changed_readings]

@@ -1,0 +1,166 @@
+"""The main job: the graph materialised through Dagster, step by step, in this process, with progress for a person.
+
+`energy run` makes a community first; `energy backfill` and `energy nightly` start from the sources that are declared.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from energy_assets.defs.jobs import PARTITION_RANGE_END, PARTITION_RANGE_START
+from energy_assets.errors import EnergyAssetsError
+from energy_assets.instance import dagster_home
+from energy_assets.settings import Settings
+
+SKILL_DAYS = 14
+FLAG_DAYS = 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One run of a job: over a range of partitions, one partition, or none."""
+
+    title: str
+    job: str
+    first: date | None = None
+    last: date | None = None
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Return the tags that select the partitions."""
+        if self.first is None or self.last is None:
+            return {}
+        return {PARTITION_RANGE_START: self.first.isoformat(), PARTITION_RANGE_END: self.last.isoformat()}
+
+
+def history_steps(*, first: date, today: date) -> list[Step]:
+    """Return the steps from declared sources to tomorrow's delivery: history, models, back-filled forecasts, tonight.
+
+    Forecasts of the last two weeks are back-filled as they would have been issued, so that their error can be measured.
+    """
+    yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
+    measured = max(first + timedelta(days=2), yesterday - timedelta(days=SKILL_DAYS - 1))
+    flagged = max(first, yesterday - timedelta(days=FLAG_DAYS - 1))
+    return [
+        Step(title="Meters and sites", job="registry"),
+        Step(title="Readings and weather", job="history", first=first, last=yesterday),
+        Step(title="Models, trained and registered", job="training"),
+        Step(title="Forecasts of the last two weeks", job="delivery", first=measured, last=today),
+        Step(title="Tomorrow: forecast and prices", job="delivery", first=tomorrow, last=tomorrow),
+        Step(title="Error of past forecasts", job="skill", first=measured, last=yesterday),
+        Step(title="Anomaly flags, daily energy", job="derived_marts", first=flagged, last=yesterday),
+    ]
+
+
+def nightly_steps(*, today: date) -> list[Step]:
+    """Return what the schedules do in one night."""
+    yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
+    return [
+        Step(title="Yesterday: readings, weather, flags", job="day", first=yesterday, last=yesterday),
+        Step(title="Tomorrow: forecast and prices", job="delivery", first=tomorrow, last=tomorrow),
+        Step(title="Error of the last forecast", job="skill", first=yesterday, last=yesterday),
+    ]
+
+
+def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) -> dict[str, float]:
+    """Run the steps one after another and return the seconds that each took.
+
+    Raises:
+        EnergyAssetsError: a step failed; the message names the run and the first asset that failed.
+    """
+    os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
+    _quiet(settings)
+    from energy_assets.definitions import defs
+
+    seconds: dict[str, float] = {}
+    with (
+        dg.DagsterInstance.get() as instance,
+        Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+        ) as progress,
+    ):
+        for step in steps:
+            job = defs.resolve_job_def(step.job)
+            names = sorted(node.name for node in job.nodes)
+            task = progress.add_task(step.title.ljust(36), total=len(names), note="")
+            started = time.monotonic()
+            watcher = _StepWatcher(progress, task)
+            handler = logging.getLogger("dagster")
+            handler.addHandler(watcher)
+            try:
+                result = job.execute_in_process(instance=instance, tags=dict(step.tags), raise_on_error=False)
+            finally:
+                handler.removeHandler(watcher)
+            seconds[step.title] = time.monotonic() - started
+            if not result.success:
+                raise EnergyAssetsError(_failure(step, result))
+            progress.update(task, completed=len(names), note="")
+    return seconds
+
+
+class _StepWatcher(logging.Handler):
+    """Moves a progress bar as Dagster reports that steps start and succeed."""
+
+    def __init__(self, progress: Progress, task: object) -> None:
+        super().__init__(level=logging.DEBUG)
+        self._progress = progress
+        self._task = task
+        self._lock_rows = threading.Lock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show the step that a Dagster event names."""
+        message = record.getMessage()
+        with self._lock_rows:
+            if "STEP_START" in message:
+                step = message.rsplit('"', 2)[-2] if '"' in message else ""
+                self._progress.update(self._task, note=step.replace("_", " "))  # type: ignore[arg-type]
+            elif "STEP_SUCCESS" in message:
+                self._progress.advance(self._task)  # type: ignore[arg-type]
+
+
+def _failure(step: Step, result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
+            cause = error.cause or error
+            return f"{step.title}: {event.step_key} failed in run {result.run_id}: {cause.message.strip()}"
+    failed = [
+        f"{each.asset_key.to_user_string()} {each.check_name}: {each.description}"
+        for each in result.get_asset_check_evaluations()
+        if not each.passed and each.blocking
+    ]
+    return f"{step.title}: run {result.run_id} failed. {' '.join(failed)}"
+
+
+def _quiet(settings: Settings) -> None:
+    """Send the libraries' logs to a file, so that the terminal shows progress and errors only."""
+    folder: Path = settings.home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    for name in ("dagster", "alembic", "mlflow", "energy_assets", "py.warnings"):
+        logger = logging.getLogger(name)
+        logger.handlers = [file]
+        logger.propagate = False
+    logging.captureWarnings(capture=True)
+
+
+def today_utc() -> date:
+    """Return the present UTC day."""
+    return datetime.now(UTC).date()
