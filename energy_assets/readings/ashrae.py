@@ -9,7 +9,9 @@ judged. Values stay as reported, in the unit declared for the meter; negative on
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -20,7 +22,7 @@ from energy_assets.readings import landing
 from energy_assets.readings.ashrae_sites import ashrae_sites
 from energy_assets.readings.landing import Fingerprint
 from energy_assets.readings.source import Registry, Source, Staged
-from energy_assets.readings.tables import read_table
+from energy_assets.readings.tables import plausible, read_table
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,11 +39,12 @@ def stage(connection: duckdb.DuckDBPyConnection, source: Source, *, window: Wind
         SourceError: a file is missing, empty, truncated, changed while read, or lacks a column.
     """
     buildings = read_buildings(source)
-    mark = landing.fingerprint(landing.find_file(source.path, "train.csv"))
+    mark, is_read = _read_fast(connection, landing.find_file(source.path, "train.csv"))
     landing.require_columns(mark, COLUMNS)
     landing.stage_meters(connection, _possible_meters(source, buildings, batch_id=mark.batch_id))
     landing.run(connection, "landing_no_quarantine")
-    if not _read_fast(connection, mark):
+    if not (is_read and _is_clean(connection, mark)):
+        _LOG.info("%s is judged line by line", mark.path)
         _read_lines(connection, mark)
     registry = _registry(connection, source, buildings) if window is None else None
     return landing.account(connection, source, [mark], window=window, now=now, registry=registry)
@@ -90,17 +93,23 @@ def _possible_meters(source: Source, buildings: pl.DataFrame, *, batch_id: str) 
     )
 
 
-def _read_fast(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> bool:
-    """Read the file with types and return whether every line of it became a reading."""
-    if mark.header != COLUMNS:
-        return False
-    try:
-        landing.run(connection, "ashrae_read", path=str(mark.path))
-    except duckdb.InvalidInputException as error:
-        _LOG.info("%s is judged line by line: %s", mark.path, str(error).split("\n", 1)[0])
-        return False
-    if landing.scalar(connection, "landing_count_cells") != mark.data_lines:
-        _LOG.info("%s is judged line by line: not every line could be read", mark.path)
+def _read_fast(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Fingerprint, bool]:
+    """Read the file with types while it is fingerprinted beside; return whether DuckDB could read it."""
+    identity = landing.identity_of(path)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        reading = beside.submit(landing.fingerprint, path, identity=identity)
+        try:
+            landing.run(connection, "ashrae_read", path=str(path))
+            is_read = True
+        except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as error:
+            _LOG.info("%s: %s", path, str(error).split("\n", 1)[0])
+            is_read = False
+        return reading.result(), is_read
+
+
+def _is_clean(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> bool:
+    """Return whether every line of the file became a cell that can be a reading."""
+    if mark.header != COLUMNS or landing.scalar(connection, "landing_count_cells") != mark.data_lines:
         return False
     landing.run(connection, "landing_days")
     return landing.scalar(connection, "landing_count_faults") == 0
@@ -114,7 +123,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> Non
         "reading_at": mark.header.index("meter_reading") + 1,
         "field_count": len(mark.header),
     }
-    landing.run(connection, "ashrae_lines")
+    landing.run(connection, "landing_lines")
     for chunk in landing.line_chunks(mark):
         connection.register("incoming_lines", chunk)
         try:
@@ -123,7 +132,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> Non
             connection.unregister("incoming_lines")
     landing.run(connection, "ashrae_cells")
     landing.run(connection, "ashrae_quarantine", batch_id=mark.batch_id)
-    landing.run(connection, "ashrae_drop_lines")
+    landing.run(connection, "landing_drop_lines")
     landing.run(connection, "landing_days")
 
 
@@ -133,7 +142,7 @@ def _registry(connection: duckdb.DuckDBPyConnection, source: Source, buildings: 
         premise_id=pl.format("{}.{}", pl.lit(source.name), "building_id"),
         source=pl.lit(source.name),
     )
-    seen = landing.frame(connection, landing.query("ashrae_meters_seen")).with_columns(
+    seen = landing.frame(connection, landing.query("landing_meters_seen")).with_columns(
         building_id=pl.col("meter_key") // 2**_BUILDING_BITS,
         commodity=pl.col("meter_id").str.split(".").list.last(),
         valid_from_utc=pl.col("valid_from_utc").cast(UTC_TIME),
@@ -164,12 +173,8 @@ def _premises(located: pl.DataFrame) -> pl.DataFrame:
         "site_id",
         "primary_use",
         "source",
-        floor_area_m2=_plausible(pl.col("square_feet") * _SQUARE_METRES_PER_SQUARE_FOOT, 0, 1e7),
-        year_built=_plausible(pl.col("year_built"), 1000, 2200),
-        floor_count=_plausible(pl.col("floor_count"), 0, 1000),
+        floor_area_m2=plausible(pl.col("square_feet") * _SQUARE_METRES_PER_SQUARE_FOOT, 0, 1e7),
+        year_built=plausible(pl.col("year_built"), 1000, 2200),
+        floor_count=plausible(pl.col("floor_count"), 0, 1000),
     )
     return contracts.PREMISES.conform(premises)
-
-
-def _plausible(values: pl.Expr, least: float, most: float) -> pl.Expr:
-    return pl.when(values.is_between(least, most)).then(values)

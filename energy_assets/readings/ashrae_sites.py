@@ -57,6 +57,8 @@ _GEPIII: tuple[tuple[int, str, str, int, str, float | None, float | None, str, s
     (15, "Ithaca, Cornell University", "America/New_York", -300, "kWh", 42.4, -76.5, "US", "NY"),
 )
 
+GEPIII_SITES = pl.DataFrame(_GEPIII, schema=SITE_SCHEMA, orient="row")
+
 
 def ashrae_sites(folder: Path) -> pl.DataFrame:
     """Return the sites of a GEPIII folder in `SITE_SCHEMA`: its own `site_metadata.csv`, or the competition's table.
@@ -66,7 +68,7 @@ def ashrae_sites(folder: Path) -> pl.DataFrame:
     """
     path = folder / "site_metadata.csv"
     if not path.exists():
-        return pl.DataFrame(_GEPIII, schema=SITE_SCHEMA, orient="row")
+        return GEPIII_SITES
     declared = read_table(
         path,
         required={"site_id": pl.Int64, "timezone": pl.String},

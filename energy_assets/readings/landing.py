@@ -58,7 +58,7 @@ class Fingerprint:
         Raises:
             SourceError: it was replaced or written to since.
         """
-        if _identity_of(self.path) != self.identity:
+        if identity_of(self.path) != self.identity:
             raise SourceError(
                 f"{self.path} changed while it was read; nothing of it was stored. "
                 f"Wait until its writer has finished, then ingest again."
@@ -77,13 +77,15 @@ def find_file(folder: Path, name: str) -> Path:
     raise SourceError(f"{folder / name} (or {name}.gz) does not exist. Check the folder, or download the source again.")
 
 
-def fingerprint(path: Path) -> Fingerprint:
+def fingerprint(path: Path, *, identity: tuple[int, ...] | None = None) -> Fingerprint:
     """Read a CSV file to its end and return its fingerprint; gzip is unpacked and so checked to its last byte.
+
+    `identity` is what `identity_of` said before another reading began, which the fingerprint shall vouch for.
 
     Raises:
         SourceError: the file is missing, empty, not readable, or its gzip stream is broken.
     """
-    identity = _identity_of(path)
+    identity = identity or identity_of(path)
     digest = hashlib.sha256()
     newlines, last, first = 0, b"\n", b""
     with _opened(path) as stream:
@@ -95,12 +97,10 @@ def fingerprint(path: Path) -> Fingerprint:
             last = block[-1:]
     if not first.strip():
         raise SourceError(f"{path} is empty. Download or export it again.")
-    line = first.split(b"\n", 1)[0].decode("utf-8-sig", errors="backslashreplace")
-    header = tuple(field.strip().strip('"') for field in line.split(","))
     mark = Fingerprint(
         path=path,
         batch_id=digest.hexdigest()[:32],
-        header=header,
+        header=_fields_of(first),
         data_lines=newlines + (last != b"\n") - 1,
         identity=identity,
     )
@@ -218,6 +218,11 @@ def _counts(connection: duckdb.DuckDBPyConnection, landings: Query) -> Counts:
     return Counts(**totals.row(0, named=True))
 
 
+def _fields_of(start: bytes) -> tuple[str, ...]:
+    line = start.split(b"\n", 1)[0].decode("utf-8-sig", errors="backslashreplace")
+    return tuple(field.strip().strip('"') for field in line.split(","))
+
+
 def _lines_frame(lines: list[bytes], line_number: int) -> pl.DataFrame:
     if line_number == 1:
         lines = lines[1:]
@@ -229,7 +234,12 @@ def _lines_frame(lines: list[bytes], line_number: int) -> pl.DataFrame:
     )
 
 
-def _identity_of(path: Path) -> tuple[int, ...]:
+def identity_of(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to.
+
+    Raises:
+        SourceError: the file cannot be seen.
+    """
     try:
         status = path.stat()
     except OSError as error:

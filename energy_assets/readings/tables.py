@@ -56,6 +56,11 @@ def read_table(
     )
 
 
+def plausible(values: pl.Expr, least: float, most: float) -> pl.Expr:
+    """Return the values that lie in `[least, most]`, and null for the others."""
+    return pl.when(values.is_between(least, most)).then(values)
+
+
 def _typed(name: str, dtype: pl.DataType | type[pl.DataType]) -> pl.Expr:
     text = pl.col(name).str.strip_chars()
     if dtype == pl.Int64:

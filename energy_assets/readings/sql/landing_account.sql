@@ -6,12 +6,12 @@ WITH outcomes AS (
     UNION ALL
     SELECT batch_id, utc_day, 0, 1, 0, NULL FROM temp.staged_repeats
     UNION ALL
-    SELECT batch_id, starts_us // 86_400_000_000, 0, 0, 1, NULL FROM temp.staged_quarantine
+    SELECT batch_id, make_timestamp(starts_us)::DATE, 0, 0, 1, NULL FROM temp.staged_quarantine
 )
 SELECT
     $source AS source,
     batch_id,
-    make_timestamptz(utc_day * 86_400_000_000) AS starts_at_utc,
+    make_timestamptz(epoch_us(utc_day::TIMESTAMP)) AS starts_at_utc,
     sum(stored + duplicate + quarantined)::BIGINT AS rows_in,
     sum(stored)::BIGINT AS stored,
     sum(duplicate)::BIGINT AS duplicate,

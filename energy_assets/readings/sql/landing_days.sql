@@ -1,26 +1,26 @@
 -- One row a meter and UTC day: enough to see faults and repeats without sorting the cells. Hours are a bit set: a day
--- whose cells all lie on different full hours has no repeat.
+-- whose cells all lie on different full hours has no repeat. Calendar functions of TIMESTAMP are many times faster here
+-- than divisions, and than those of TIMESTAMPTZ.
 CREATE OR REPLACE TEMP TABLE staged_days AS
 WITH placed AS (
     SELECT
         cells.meter_key,
-        cells.local_at,
         cells.value,
         CASE
             WHEN cells.local_at >= TIMESTAMP '1970-01-03' AND cells.local_at < TIMESTAMP '2200-01-01'
-            THEN epoch_us(cells.local_at) - meters.offset_us
-        END AS starts_us
+            THEN make_timestamp(epoch_us(cells.local_at) - meters.offset_us)
+        END AS starts_at
     FROM temp.staged_cells AS cells
     LEFT JOIN temp.staged_meters AS meters USING (meter_key)
 )
 SELECT
     meter_key,
-    starts_us // 86_400_000_000 AS utc_day,
+    starts_at::DATE AS utc_day,
     count(*) AS cells,
-    min(starts_us) AS first_us,
-    bit_or(1::BIGINT << ((starts_us // 3_600_000_000) % 24)) AS hours,
-    bool_and(starts_us % 3_600_000_000 = 0) AS is_on_the_hour,
-    bit_xor(hash(meter_key, starts_us, value)) AS fingerprint,
-    count(*) FILTER (starts_us IS NULL OR NOT coalesce(isfinite(value), false)) AS faults
+    min(starts_at) AS first_at,
+    bit_or(1::BIGINT << hour(starts_at)) AS hours,
+    max(epoch_us(starts_at) % 3_600_000_000) = 0 AS is_on_the_hour,
+    bit_xor(hash(meter_key, starts_at, value)) AS fingerprint,
+    count(*) FILTER (starts_at IS NULL OR NOT coalesce(isfinite(value), false)) AS faults
 FROM placed
 GROUP BY meter_key, utc_day

@@ -1,5 +1,5 @@
 -- The meters that reported, with their first interval.
-SELECT meters.meter_key, meters.meter_id, meters.unit, make_timestamptz(min(days.first_us)) AS valid_from_utc
+SELECT meters.meter_key, meters.meter_id, meters.unit, make_timestamptz(epoch_us(min(days.first_at))) AS valid_from_utc
 FROM temp.staged_days AS days
 JOIN temp.staged_meters AS meters USING (meter_key)
 GROUP BY meters.meter_key, meters.meter_id, meters.unit
