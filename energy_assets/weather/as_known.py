@@ -22,7 +22,7 @@ def as_known(
     *,
     issues: Sequence[datetime],
     horizon: timedelta,
-    past: timedelta = timedelta(days=4),
+    past: timedelta = timedelta(days=8),
     is_actual_allowed: bool = False,
 ) -> pl.DataFrame:
     """Return, per site, issue and hour, the weather as believed at the issue.
