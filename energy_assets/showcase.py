@@ -1,4 +1,4 @@
-"""What a person sees of the main job: the community declared as sources, and afterwards what was made, in the terminal."""
+"""What a person sees of the main job: a community declared as sources, and afterwards what was made of it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, 
 from energy_assets.ingestion import land_all
 from energy_assets.lake import Lake
 from energy_assets.readings.cleaning import interval_query
-from energy_assets.readings.quality import account_of, completeness_of, worst_account
+from energy_assets.readings.judgements import judge_account, judge_completeness
 from energy_assets.readings.source import load_sources
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
@@ -70,9 +70,9 @@ def every_row_is_accounted_for(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> dg.AssetCheckResult:
     """Rows in = stored + duplicate + quarantined for every source, and the table holds what the account says."""
-    account = account_of(lake.query(Query.from_file("energy_assets.defs", "landing_account", **_bounds(context))))
+    account = judge_account(lake.query(Query.from_file("energy_assets.defs", "landing_account", **_bounds(context))))
     return dg.AssetCheckResult(
-        passed=account.is_balanced, description=account.statement, metadata={"worst": table_of(worst_account(account))}
+        passed=account.holds, description=account.statement, metadata={"account": table_of(account.rows)}
     )
 
 
@@ -113,14 +113,12 @@ def interval_readings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[
 @dg.asset_check(asset=READINGS_INTERVAL.asset_key, name="readings_are_complete")
 def readings_are_complete(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """At least nine in ten intervals of the run's days are measured; the meters that lack most are listed."""
-    completeness = completeness_of(
-        lake.query(Query.from_file("energy_assets.defs", "completeness", **_bounds(context)))
-    )
+    judged = judge_completeness(lake.query(Query.from_file("energy_assets.defs", "completeness", **_bounds(context))))
     return dg.AssetCheckResult(
-        passed=completeness.is_enough,
+        passed=judged.holds,
         severity=dg.AssetCheckSeverity.WARN,
-        description=completeness.statement,
-        metadata={"least_complete": table_of(completeness.least)},
+        description=judged.statement,
+        metadata={"least_complete": table_of(judged.rows)},
     )
 
 
