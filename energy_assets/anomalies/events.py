@@ -14,11 +14,10 @@ import polars as pl
 from energy_assets.anomalies.causes import score_of
 from energy_assets.anomalies.feedback import with_states
 from energy_assets.anomalies.incidents import with_incidents
-from energy_assets.anomalies.limits import Limits
+from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
 from energy_assets.anomalies.vocabulary import RULES
 from energy_assets.contracts import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK
 
-DEFAULT_LIMITS = Limits()
 Z_90 = 1.645
 COST_STEPS = (5.0, 50.0, 500.0)
 DAYS_OF_USE_STEPS = (0.25, 1.0, 5.0)

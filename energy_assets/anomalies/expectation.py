@@ -130,7 +130,8 @@ def log_levels(kwh: Floats, *, profile: Floats) -> Floats:
     actual = np.where(both, bounded, 0).sum(axis=1)
     expected = np.where(both, profile, 0).sum(axis=1)
     least = 0.05 * mean[:, 0, :] * np.maximum(both.sum(axis=1), 1)
-    ratio = (np.maximum(actual, 0) + least) / (np.maximum(expected, 0) + least)
+    usual = np.maximum(expected, 0) + least
+    ratio = np.where(usual > 0, np.maximum(actual, 0) + least, 1) / np.where(usual > 0, usual, 1)
     enough = both.mean(axis=1) >= 0.25
     with np.errstate(invalid="ignore", divide="ignore"):
         level = np.where(enough & np.isfinite(ratio) & (ratio > 0), np.log(ratio), 0.0)

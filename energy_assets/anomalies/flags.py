@@ -12,14 +12,13 @@ import polars as pl
 from energy_assets.anomalies.calendar import SiteCalendar, holidays_of, slot_calendar
 from energy_assets.anomalies.causes import odd_points, score_of
 from energy_assets.anomalies.grid import Bools, Floats, Grid, Ints, grids_of
-from energy_assets.anomalies.limits import Limits
+from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
 from energy_assets.anomalies.rules import exact_points
 from energy_assets.anomalies.surroundings import capacities, degree_days, forecast_arrays, of_meters, service
 from energy_assets.anomalies.vocabulary import RULES
 from energy_assets.anomalies.walk import judged_days
 from energy_assets.contracts import ANOMALIES_FLAGS, UTC_TIME, Window
 
-DEFAULT_LIMITS = Limits()
 METERS_AT_ONCE = 4000
 SCORE_SCHEMA = pl.Schema({"meter_id": pl.String(), "starts_at_utc": UTC_TIME, "score": pl.Float64()})
 _DATA_FAULTS = tuple(name for name, rule in RULES.items() if rule.family == "data_fault")

@@ -75,3 +75,6 @@ class Limits(BaseModel):
     suppression_days: Annotated[int, Field(ge=0)] = Field(
         28, description="Days for which a verdict of false or expected silences the same cause on the same meter."
     )
+
+
+DEFAULT_LIMITS = Limits()
