@@ -1,0 +1,153 @@
+"""What the calendar says of a slot at a place: local clock, weekday, holidays and bridge days, and where the sun is.
+
+Everything here is known for ever, so nothing depends on an issue time. Missing countries have no holidays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from energy_assets.contracts import UTC_TIME
+from energy_assets.features.history import Floats, Ints
+
+CALENDAR_FEATURES = (
+    "local_hour",
+    "weekday",
+    "day_kind",
+    "is_holiday",
+    "is_before_holiday",
+    "is_after_holiday",
+    "is_bridge_day",
+    "year_sin",
+    "year_cos",
+    "day_length_hours",
+    "sun_elevation_sine",
+)
+WORKDAY, SATURDAY, DAY_OF_REST = 0, 1, 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What decides a calendar: clock, public holidays and position."""
+
+    timezone: str
+    country_code: str | None = None
+    subdivision_code: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """Calendar of one place over consecutive slots: feature columns, UTC offset in slots and kind of the day."""
+
+    first_slot: int
+    features: dict[str, Floats]
+    offset_slots: Ints
+    day_kind: Ints
+
+    def columns_of(self, slot: Ints) -> Ints:
+        """Return array positions of slots, the nearest one for slots before the first or after the last."""
+        return np.clip(slot - self.first_slot, 0, len(self.day_kind) - 1)
+
+    def same_local_time(self, slot: Ints, *, days_before: Ints, slots_per_day: int) -> Ints:
+        """Return the slots [row, lag] with the same local clock time a number of days before."""
+        naive = slot[:, None] - days_before[None, :] * slots_per_day
+        now, then = self.offset_slots[self.columns_of(slot)], self.offset_slots[self.columns_of(naive)]
+        return naive + now[:, None] - then
+
+
+def calendar_of(place: Place, *, first_slot: int, slot_count: int, interval_minutes: int) -> Calendar:
+    """Return the calendar of a place for consecutive slots since the epoch."""
+    minutes = pl.int_range(first_slot, first_slot + slot_count, eager=True, dtype=pl.Int64) * interval_minutes
+    table = calendar_table((minutes * 60_000_000).cast(UTC_TIME), place=place)
+    offset = table["offset_minutes"].to_numpy()
+    return Calendar(
+        first_slot=first_slot,
+        features={name: table[name].cast(pl.Float32).to_numpy() for name in CALENDAR_FEATURES},
+        offset_slots=np.floor_divide(offset, interval_minutes).astype(np.int64),
+        day_kind=table["day_kind"].to_numpy().astype(np.int64),
+    )
+
+
+def calendar_table(starts_at_utc: pl.Series, *, place: Place) -> pl.DataFrame:
+    """Return one row per slot with the calendar features, `local_date` and `offset_minutes`."""
+    local = pl.col("starts_at_utc").dt.convert_time_zone(place.timezone)
+    frame = pl.DataFrame({"starts_at_utc": starts_at_utc.cast(UTC_TIME)}).with_columns(
+        local_date=local.dt.date(),
+        local_hour=local.dt.hour() + local.dt.minute() / 60,
+        offset_minutes=(local.dt.base_utc_offset() + local.dt.dst_offset()).dt.total_minutes(),
+    )
+    days = _days(frame["local_date"].unique().sort(), place=place)
+    angle = 2 * np.pi * pl.col("local_date").dt.ordinal_day() / 365.25
+    return (
+        frame.join(days, on="local_date", how="left", validate="m:1", maintain_order="left")
+        .with_columns(year_sin=angle.sin(), year_cos=angle.cos())
+        .with_columns(_sun(place))
+    )
+
+
+def _days(dates: pl.Series, *, place: Place) -> pl.DataFrame:
+    if dates.is_empty():
+        first = last = date(2000, 1, 1)
+    else:
+        first, last = dates[0] - timedelta(2), dates[-1] + timedelta(2)
+    frame = pl.DataFrame({"local_date": pl.date_range(first, last, eager=True)}).with_columns(
+        weekday=pl.col("local_date").dt.weekday() - 1,
+        is_holiday=pl.col("local_date").is_in(_holidays(place, years=range(first.year, last.year + 1))),
+    )
+    rest = pl.col("is_holiday") | (pl.col("weekday") >= 5)
+    kind = pl.when(pl.col("is_holiday") | (pl.col("weekday") == 6)).then(DAY_OF_REST)
+    return frame.with_columns(
+        day_kind=kind.when(pl.col("weekday") == 5).then(SATURDAY).otherwise(WORKDAY),
+        is_before_holiday=pl.col("is_holiday").shift(-1, fill_value=False),
+        is_after_holiday=pl.col("is_holiday").shift(1, fill_value=False),
+        is_bridge_day=~rest & rest.shift(1, fill_value=False) & rest.shift(-1, fill_value=False),
+    )
+
+
+def _holidays(place: Place, *, years: Iterable[int]) -> list[date]:
+    import holidays
+
+    if place.country_code is None:
+        return []
+    supported = holidays.list_supported_countries()
+    if place.country_code not in supported:
+        _log.warning("No public holidays are known for country %s; its days count as ordinary.", place.country_code)
+        return []
+    subdivision = place.subdivision_code if place.subdivision_code in supported[place.country_code] else None
+    return sorted(holidays.country_holidays(place.country_code, subdiv=subdivision, years=years))
+
+
+def _sun(place: Place) -> list[pl.Expr]:
+    """Return day length and sine of the sun's elevation; declination and equation of time after Spencer (1971)."""
+    if place.latitude is None or place.longitude is None:
+        absent = pl.lit(None, dtype=pl.Float64)
+        return [absent.alias("day_length_hours"), absent.alias("sun_elevation_sine")]
+    g = 2 * np.pi * (pl.col("starts_at_utc").dt.ordinal_day() - 1) / 365
+    declination = (
+        0.006918
+        - 0.399912 * g.cos()
+        + 0.070257 * g.sin()
+        - 0.006758 * (2 * g).cos()
+        + 0.000907 * (2 * g).sin()
+        - 0.002697 * (3 * g).cos()
+        + 0.00148 * (3 * g).sin()
+    )
+    equation_minutes = 229.18 * (
+        0.000075 + 0.001868 * g.cos() - 0.032077 * g.sin() - 0.014615 * (2 * g).cos() - 0.040849 * (2 * g).sin()
+    )
+    utc_hour = pl.col("starts_at_utc").dt.hour() + pl.col("starts_at_utc").dt.minute() / 60
+    hour_angle = np.pi / 180 * (15 * (utc_hour - 12) + place.longitude + equation_minutes / 4)
+    latitude = np.pi / 180 * place.latitude
+    elevation = np.sin(latitude) * declination.sin() + np.cos(latitude) * declination.cos() * hour_angle.cos()
+    sunset = (-np.tan(latitude) * declination.tan()).clip(-1, 1).arccos()
+    return [(sunset * 24 / np.pi).alias("day_length_hours"), elevation.alias("sun_elevation_sine")]

@@ -1,0 +1,232 @@
+"""The feature matrix: one row per meter, issue and slot, by one function for training, back-test and the nightly run.
+
+Rows of an issue depend on nothing but what was known at that issue; other issues in the same call change no bit.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from energy_assets.contracts import UTC_TIME, Window
+from energy_assets.errors import ContractError
+from energy_assets.features.calendar import CALENDAR_FEATURES, Calendar, calendar_of
+from energy_assets.features.fingerprint import KEY, features_hash
+from energy_assets.features.history import RECENT_DAYS, YEAR_AGO_DAYS, Floats, History, Ints, as_known, to_history
+from energy_assets.features.horizon import DELIVERY_DATE, Horizon, minute_of, slot_bounds
+from energy_assets.features.lags import (
+    LEVEL_FEATURES,
+    LOAD_FEATURES,
+    level_features,
+    scale_of,
+    slot_features,
+)
+from energy_assets.features.metadata import METADATA_FEATURES, described_meters, place_of
+from energy_assets.features.weather import WEATHER_FEATURES, KnownWeather, to_known_weather, weather_features
+
+__all__ = ["DELIVERY_DATE", "FEATURE_GROUPS", "KEY", "Horizon", "Thinning", "build_features", "features_hash"]
+
+LEAD_FEATURES = ("lead_hours",)
+FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
+    "load": LOAD_FEATURES,
+    "calendar": CALENDAR_FEATURES,
+    "weather": WEATHER_FEATURES,
+    "metadata": METADATA_FEATURES,
+    "lead": LEAD_FEATURES,
+}
+FEATURES = tuple(name for group in FEATURE_GROUPS.values() for name in group)
+SCHEMA = pl.Schema(
+    {
+        "meter_id": pl.String(),
+        "issued_at_utc": UTC_TIME,
+        "starts_at_utc": UTC_TIME,
+        "interval_minutes": pl.Int32(),
+        **dict.fromkeys(FEATURES, pl.Float32()),
+        "scale_kwh": pl.Float32(),
+        "energy_kwh": pl.Float32(),
+        "energy_known_at_utc": UTC_TIME,
+    }
+)
+_METERS_PER_CHUNK = 1000
+_DAYS_AFTER = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thinning:
+    """Keeps about `share` of the rows, chosen by key and seed, so that a choice never depends on what else is built."""
+
+    share: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chunk:
+    """Meters of one interval class with all that their rows are made of."""
+
+    described: pl.DataFrame
+    metadata: dict[str, Floats]
+    members: list[tuple[str, Calendar, str, Ints]]
+    """Site, its calendar, its time zone, and the positions of its meters in `described`."""
+    history: History
+    salt: Ints
+
+
+def reading_windows(issues: Sequence[datetime]) -> list[Window]:
+    """Return the spans of readings that features can use: the last weeks and the same weeks a year ago."""
+    first, last = min(issues), max(issues)
+    recent = Window(starts_at_utc=first - timedelta(days=RECENT_DAYS), ends_at_utc=last + timedelta(days=_DAYS_AFTER))
+    old, new = (timedelta(days=days) for days in YEAR_AGO_DAYS)
+    year_ago = Window(starts_at_utc=first - old, ends_at_utc=last - new)
+    if year_ago.ends_at_utc >= recent.starts_at_utc:
+        return [Window(starts_at_utc=year_ago.starts_at_utc, ends_at_utc=recent.ends_at_utc)]
+    return [year_ago, recent]
+
+
+def build_features(
+    readings: pl.DataFrame | pl.LazyFrame,
+    *,
+    meters: pl.DataFrame,
+    sites: pl.DataFrame,
+    premises: pl.DataFrame,
+    weather: pl.DataFrame | None,
+    issues: Sequence[datetime],
+    horizon: Horizon = DELIVERY_DATE,
+    thinning: Thinning | None = None,
+) -> pl.DataFrame:
+    """Return one row per meter, issue and slot in service: KEY, interval_minutes, FEATURES, scale_kwh and the target.
+
+    Args:
+        readings: rows of READINGS_INTERVAL; only those with `available_at_utc` <= issue reach the features of an issue
+            (`history.hide_unknown` is the gate), whatever else is passed.
+        meters: rows of METERS; likewise `sites` and `premises`, one row per id.
+        weather: rows of `weather.as_known` for these issues, or None.
+        issues: issue times, whole minutes, each once.
+        horizon: which slots an issue has.
+        thinning: share of the rows to keep, for training.
+
+    Returns:
+        `SCHEMA`; sorted by interval class, then blocks of meters, issue, site, meter and slot. Missing features are
+        NaN. Columns that end in `_kwh` are in kWh per interval. `energy_kwh` is what the reading is in the end, null
+        while unknown; `energy_known_at_utc` when that became known.
+
+    Raises:
+        ContractError: an issue is given twice or is no whole minute, or an id is declared twice.
+    """
+    if len(set(issues)) != len(issues):
+        raise ContractError("An issue is given twice; give each issue time once.")
+    if not issues or meters.is_empty():
+        return SCHEMA.to_frame()
+    described = described_meters(meters, premises=premises, sites=sites)
+    known_weather = to_known_weather(weather, issues=issues)
+    blocks: list[pl.DataFrame] = []
+    for chunk in _chunks(readings.lazy(), described, issues=issues):
+        for issue in issues:
+            blocks.extend(_issue_rows(chunk, issue, weather=known_weather, horizon=horizon, thinning=thinning))
+    return pl.concat([SCHEMA.to_frame(), *blocks], rechunk=False)
+
+
+def _chunks(readings: pl.LazyFrame, described: pl.DataFrame, *, issues: Sequence[datetime]) -> Iterator[_Chunk]:
+    first, last = minute_of(min(issues)), minute_of(max(issues))
+    for (minutes,), group in described.partition_by("interval_minutes", as_dict=True, maintain_order=True).items():
+        interval = int(minutes)
+        per_day = 1440 // interval
+        from_slot = first // interval - (YEAR_AGO_DAYS[0] + 1) * per_day
+        to_slot = last // interval + (_DAYS_AFTER + 1) * per_day
+        calendars: dict[str, Calendar] = {}
+        for row in group.unique("site_id", maintain_order=True).iter_rows(named=True):
+            calendars[row["site_id"]] = calendar_of(
+                place_of(row), first_slot=from_slot, slot_count=to_slot - from_slot, interval_minutes=interval
+            )
+        for part in group.iter_slices(_METERS_PER_CHUNK):
+            history = to_history(
+                readings, meter_ids=part["meter_id"], interval_minutes=interval, from_slot=from_slot, to_slot=to_slot
+            )
+            yield _chunk(part, history=history, calendars=calendars)
+
+
+def _chunk(part: pl.DataFrame, *, history: History, calendars: dict[str, Calendar]) -> _Chunk:
+    positions = part.with_row_index("position").group_by("site_id", "timezone", maintain_order=True).agg("position")
+    return _Chunk(
+        described=part,
+        metadata={name: part[name].to_numpy() for name in METADATA_FEATURES},
+        members=[
+            (site_id, calendars[site_id], zone, np.asarray(position, dtype=np.int64))
+            for site_id, zone, position in positions.iter_rows()
+        ],
+        history=history,
+        salt=np.array([zlib.crc32(meter_id.encode()) for meter_id in part["meter_id"]], dtype=np.int64),
+    )
+
+
+def _issue_rows(
+    chunk: _Chunk, issue: datetime, *, weather: KnownWeather | None, horizon: Horizon, thinning: Thinning | None
+) -> Iterator[pl.DataFrame]:
+    history, issue_minute = chunk.history, minute_of(issue)
+    interval = history.interval_minutes
+    known = as_known(history, issue_minute=issue_minute)
+    levels, scale = level_features(known), scale_of(known)
+    bounds = chunk.described.select("from_minute", "to_minute").to_numpy()
+    for site_id, calendar, timezone, members in chunk.members:
+        low, high = slot_bounds(issue, timezone=timezone, interval_minutes=interval, horizon=horizon)
+        slots = np.arange(low, high, dtype=np.int64)
+        meter, slot = np.repeat(members, len(slots)), np.tile(slots, len(members))
+        keep = (slot * interval >= bounds[meter, 0]) & (slot * interval < bounds[meter, 1])
+        if thinning is not None:
+            keep &= _lottery(chunk.salt[meter], issue_minute, slot, seed=thinning.seed) < thinning.share
+        meter, slot = meter[keep], slot[keep]
+        if not len(meter):
+            continue
+        columns: dict[str, Floats] = {
+            **slot_features(known, meter=meter, slot=slot, calendar=calendar),
+            **{name: levels[name][meter] for name in LEVEL_FEATURES},
+            **{name: values[calendar.columns_of(slot)] for name, values in calendar.features.items()},
+            **weather_features(weather, site_id=site_id, issue_minute=issue_minute, slot_minute=slot * interval),
+            **{name: values[meter] for name, values in chunk.metadata.items()},
+            "lead_hours": ((slot * interval - issue_minute) / 60).astype(np.float32),
+            "scale_kwh": scale[meter],
+        }
+        yield _frame(chunk, columns, meter=meter, slot=slot, issue_minute=issue_minute)
+
+
+def _frame(chunk: _Chunk, columns: dict[str, Floats], *, meter: Ints, slot: Ints, issue_minute: int) -> pl.DataFrame:
+    history = chunk.history
+    energy, known_minute = history.final(meter, slot)
+    unknown = ~np.isfinite(energy)
+    minutes = pl.DataFrame(
+        {
+            "starts_at_utc": slot * history.interval_minutes,
+            "energy_known_at_utc": known_minute.astype(np.int64),
+            "energy_kwh": energy,
+            "is_unknown": unknown,
+        }
+    ).with_columns(pl.col("starts_at_utc", "energy_known_at_utc").mul(60_000_000).cast(UTC_TIME))
+    known = pl.when(~pl.col("is_unknown"))
+    return (
+        minutes.with_columns(
+            chunk.described["meter_id"].gather(meter),
+            pl.lit(issue_minute * 60_000_000, pl.Int64).cast(UTC_TIME).alias("issued_at_utc"),
+            pl.lit(history.interval_minutes, pl.Int32).alias("interval_minutes"),
+            known.then("energy_kwh").alias("energy_kwh"),
+            known.then("energy_known_at_utc").alias("energy_known_at_utc"),
+        )
+        .hstack([pl.Series(name, values, dtype=pl.Float32) for name, values in columns.items()])
+        .select(SCHEMA.names())
+    )
+
+
+def _lottery(salt: Ints, issue_minute: int, slot: Ints, *, seed: int) -> Floats:
+    """Return a number in [0, 1) per row by mixing its key with splitmix64."""
+    x = salt.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + slot.astype(np.uint64)
+    with np.errstate(over="ignore"):
+        x = x * np.uint64(0xBF58476D1CE4E5B9) + np.uint64((issue_minute * 1_000_003 + seed) % 2**64)
+        x ^= x >> np.uint64(30)
+        x *= np.uint64(0xBF58476D1CE4E5B9)
+        x ^= x >> np.uint64(27)
+        x *= np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return (x >> np.uint64(40)).astype(np.float32) / np.float32(2**24)

@@ -1,0 +1,137 @@
+"""What the weather, as it was known at the issue, says of a slot: hourly values, their means and degrees.
+
+Takes the as-known frame of `energy_assets.weather` and never asks how it came about; hours that are not in it are NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from energy_assets.contracts import UTC_TIME, WEATHER_QUANTITIES
+from energy_assets.features.history import Floats, Ints
+from energy_assets.features.horizon import minute_of
+from energy_assets.features.lags import mean_of_known
+
+DIRECT_QUANTITIES = (
+    "temperature_c",
+    "dew_point_c",
+    "relative_humidity_fraction",
+    "wind_speed_ms",
+    "cloud_cover_fraction",
+    "global_horizontal_irradiance_w_m2",
+)
+WEATHER_FEATURES = (
+    *DIRECT_QUANTITIES,
+    "temperature_24h_mean_c",
+    "temperature_72h_mean_c",
+    "irradiance_24h_mean_w_m2",
+    "heating_degrees_c",
+    "cooling_degrees_c",
+    "temperature_change_day_c",
+    "temperature_change_week_c",
+)
+HOURS_BEFORE = 168
+HOURS_AFTER = 96
+HEATING_BASE_C = 15.5
+COOLING_BASE_C = 18.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownWeather:
+    """Weather as known: `values` [issue, site, hour, quantity], hour 0 being HOURS_BEFORE the issue's hour."""
+
+    values: Floats
+    site_index: dict[str, int]
+    issue_index: dict[int, int]
+
+
+def to_known_weather(weather: pl.DataFrame | None, *, issues: Sequence[datetime]) -> KnownWeather | None:
+    """Return the as-known frame (site_id, issued_at_utc, starts_at_utc, quantities) as an array, None without rows.
+
+    Quantities that the frame lacks are NaN. Rows for other issues or hours too far away are left out.
+    """
+    if weather is None or weather.is_empty():
+        return None
+    present = [name for name in DIRECT_QUANTITIES if name in weather.columns]
+    minutes = {minute_of(issue): index for index, issue in enumerate(issues)}
+    sites = {site: index for index, site in enumerate(weather["site_id"].unique().sort())}
+    rows = weather.lazy().select(
+        pl.col("site_id").replace_strict(sites, return_dtype=pl.Int64).alias("site"),
+        pl.col("issued_at_utc").dt.epoch("us").floordiv(60_000_000).alias("issue"),
+        pl.col("starts_at_utc").dt.epoch("us").floordiv(3_600_000_000).alias("hour"),
+        *(pl.col(name).cast(pl.Float32) for name in present),
+    )
+    rows = rows.with_columns(offset=pl.col("hour") - pl.col("issue").floordiv(60) + HOURS_BEFORE)
+    known = rows.filter(
+        pl.col("issue").is_in(list(minutes)), pl.col("offset").is_between(0, HOURS_BEFORE + HOURS_AFTER - 1)
+    ).collect()
+    shape = (len(issues), len(sites), HOURS_BEFORE + HOURS_AFTER, len(DIRECT_QUANTITIES))
+    values = np.full(shape, np.nan, dtype=np.float32)
+    issue = known["issue"].replace_strict(minutes, return_dtype=pl.Int64).to_numpy()
+    place = issue, known["site"].to_numpy(), known["offset"].to_numpy()
+    for name in present:
+        values[(*place, DIRECT_QUANTITIES.index(name))] = known[name].to_numpy()
+    return KnownWeather(values=values, site_index=sites, issue_index=minutes)
+
+
+def weather_features(
+    known: KnownWeather | None, *, site_id: str, issue_minute: int, slot_minute: Ints
+) -> dict[str, Floats]:
+    """Return WEATHER_FEATURES for slots [row] of a site; NaN where the weather is not known."""
+    nothing = np.full(len(slot_minute), np.nan, dtype=np.float32)
+    if known is None or site_id not in known.site_index or issue_minute not in known.issue_index:
+        return dict.fromkeys(WEATHER_FEATURES, nothing)
+    hours = known.values[known.issue_index[issue_minute], known.site_index[site_id]]
+    column = slot_minute // 60 - issue_minute // 60 + HOURS_BEFORE
+    inside = (column >= 0) & (column < len(hours))
+    column = np.where(inside, column, 0)
+
+    def at_slots(series: Floats) -> Floats:
+        return np.where(inside, series[column], np.float32(np.nan))
+
+    temperature = hours[:, DIRECT_QUANTITIES.index("temperature_c")]
+    mean_24h = trailing_mean(temperature, hours=24)
+    of_day = at_slots(mean_24h)
+    before_day = mean_24h[HOURS_BEFORE - 1]
+    before_week = mean_of_known(temperature[None, :HOURS_BEFORE])[0]
+    irradiance = hours[:, DIRECT_QUANTITIES.index("global_horizontal_irradiance_w_m2")]
+    return {
+        **{name: at_slots(hours[:, index]) for index, name in enumerate(DIRECT_QUANTITIES)},
+        "temperature_24h_mean_c": of_day,
+        "temperature_72h_mean_c": at_slots(trailing_mean(temperature, hours=72)),
+        "irradiance_24h_mean_w_m2": at_slots(trailing_mean(irradiance, hours=24)),
+        "heating_degrees_c": np.maximum(np.float32(HEATING_BASE_C) - of_day, 0),
+        "cooling_degrees_c": np.maximum(of_day - np.float32(COOLING_BASE_C), 0),
+        "temperature_change_day_c": of_day - before_day,
+        "temperature_change_week_c": of_day - before_week,
+    }
+
+
+def trailing_mean(series: Floats, *, hours: int) -> Floats:
+    """Return the mean of what is known in the last `hours` values, this one included."""
+    padded = np.concatenate([np.full(hours - 1, np.nan, dtype=np.float32), series])
+    return mean_of_known(np.lib.stride_tricks.sliding_window_view(padded, hours))
+
+
+def as_its_own_forecast(observed: pl.DataFrame, *, issues: Sequence[datetime]) -> pl.DataFrame:
+    """Return an as-known frame in which the observed weather stands for a perfect forecast at every issue.
+
+    For back-tests on data without stored forecasts; the skill it shows is an upper bound.
+    """
+    quantities = [name for name in WEATHER_QUANTITIES if name in observed.columns]
+    before, after = timedelta(hours=HOURS_BEFORE), timedelta(hours=HOURS_AFTER)
+    spans = pl.DataFrame({"issued_at_utc": list(issues)}, schema={"issued_at_utc": UTC_TIME}).with_columns(
+        from_utc=pl.col("issued_at_utc") - before, to_utc=pl.col("issued_at_utc") + after
+    )
+    hours = spans.select(
+        "issued_at_utc",
+        starts_at_utc=pl.datetime_ranges(pl.col("from_utc").dt.truncate("1h"), "to_utc", "1h", closed="left"),
+    ).explode("starts_at_utc")
+    return hours.join(
+        observed.select("site_id", "starts_at_utc", *quantities), on="starts_at_utc", how="inner", validate="m:m"
+    )
