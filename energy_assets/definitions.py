@@ -3,12 +3,12 @@
 import dagster as dg
 
 from energy_assets import defs as domains
-from energy_assets.defs import anomalies, forecasts, marts, metering, models, prices, readings, weather
+from energy_assets.defs import anomalies, features, forecasts, marts, metering, models, prices, readings, weather
 from energy_assets.defs.automation import AUTOMATION
 from energy_assets.defs.jobs import JOBS, SCHEDULES, SENSORS
 from energy_assets.defs.resources import RESOURCES
 
-_CHECKED = (metering, readings, weather, models, forecasts, anomalies, prices, marts)
+_CHECKED = (metering, readings, weather, features, models, forecasts, anomalies, prices, marts)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_package_module(domains),

@@ -4,6 +4,7 @@ When data breaks a contract, mend the code or change the meaning on purpose; a c
 """
 
 from energy_assets.contracts.anomalies import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
+from energy_assets.contracts.features import FEATURES_LOAD
 from energy_assets.contracts.forecasts import FORECASTS_LOAD, FORECASTS_SKILL, LEVELS, QUANTILE_COLUMNS
 from energy_assets.contracts.marts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK
 from energy_assets.contracts.metering import METERS, PREMISES, SITES
@@ -27,6 +28,7 @@ TABLES: tuple[Table, ...] = (
     READINGS_INTERVAL,
     WEATHER_OBSERVED,
     WEATHER_FORECAST,
+    FEATURES_LOAD,
     FORECASTS_LOAD,
     FORECASTS_SKILL,
     ANOMALIES_FLAGS,
@@ -42,6 +44,7 @@ __all__ = [
     "ANOMALIES_EVENTS",
     "ANOMALIES_FEEDBACK",
     "ANOMALIES_FLAGS",
+    "FEATURES_LOAD",
     "FORECASTS_LOAD",
     "FORECASTS_SKILL",
     "LEVELS",

@@ -7,8 +7,7 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
-from energy_assets.anomalies.flags import flag_day
-from energy_assets.anomalies.limits import DEFAULT_LIMITS
+from energy_assets.anomalies.flags import DEFAULT_LIMITS, flag_day
 from energy_assets.contracts import ANOMALIES_FLAGS, METERS, READINGS_INTERVAL
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check

@@ -1,0 +1,172 @@
+"""Forecasts: every meter and slot of the coming delivery date, and how good the past ones were."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import dagster as dg
+import polars as pl
+
+from energy_assets.contracts import (
+    FEATURES_LOAD,
+    FORECASTS_LOAD,
+    FORECASTS_SKILL,
+    METERS,
+    PREMISES,
+    READINGS_INTERVAL,
+    SITES,
+    Window,
+)
+from energy_assets.defs.automation import FRESH_EVERY_MORNING
+from energy_assets.defs.contract_checks import contract_check
+from energy_assets.defs.features import stored_features
+from energy_assets.defs.partitions import (
+    DELIVERY_DATE,
+    NEWEST_DATA_OF_DELIVERY,
+    delivery_dates_of,
+    issue_time,
+    issue_window,
+)
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
+from energy_assets.forecasts.champions import champions_of
+from energy_assets.forecasts.daily import forecast_delivery
+from energy_assets.forecasts.skill import judge_coverage, judge_plausibility, measure_skill
+from energy_assets.forecasts.standing import HISTORY, standing
+from energy_assets.lake import Lake
+from energy_assets.models.registry import Registry
+from energy_assets.settings import Settings
+
+_READ = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "available_at_utc"]
+_JUDGED_WEEKS = 4
+
+
+@dg.asset(
+    **looks_of(FORECASTS_LOAD, kinds=("ducklake", "xgboost")),
+    partitions_def=DELIVERY_DATE,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+    deps=[FEATURES_LOAD.asset_key],
+    freshness_policy=FRESH_EVERY_MORNING,
+)
+def load_forecasts(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    registry: dg.ResourceParam[Registry],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """Energy per meter, premise, site and portfolio as quantiles, from the best rung of the ladder that works."""
+    meters, premises, sites = (lake.read(table) for table in (METERS, PREMISES, SITES))
+    champions = champions_of(registry, meters=meters)
+    dates = delivery_dates_of(context)
+    first = issue_time(dates[0], issue_hour_utc=settings.issue_hour_utc)
+    last = issue_time(dates[-1], issue_hour_utc=settings.issue_hour_utc)
+    readings = lake.read(READINGS_INTERVAL, Window(starts_at_utc=first - HISTORY, ends_at_utc=last), columns=_READ)
+    rungs = []
+    for each in dates:
+        issued = issue_time(each, issue_hour_utc=settings.issue_hour_utc)
+        features, fingerprint = stored_features(lake, issued_at=issued)
+        rows = forecast_delivery(
+            features,
+            readings=readings,
+            meters=meters,
+            premises=premises,
+            sites=sites,
+            champions=champions,
+            issued_at_utc=issued,
+            features_hash=fingerprint,
+            seed=issued.toordinal(),
+        )
+        window = issue_window([each], issue_hour_utc=settings.issue_hour_utc)
+        commit = lake.replace(FORECASTS_LOAD, rows, window=window, message=run_message(context))
+        rungs.append(rows.filter(pl.col("node_kind") == "meter").group_by("method", "reason").len("slots"))
+    summary = pl.concat(rungs).group_by("method", "reason").agg(pl.col("slots").sum())
+    return report(commit, FORECASTS_LOAD, rungs=summary.sort("slots", descending=True), issues=len(dates))
+
+
+@dg.asset_check(asset=FORECASTS_LOAD.asset_key, name="every_meter_has_a_forecast", blocking=True)
+def every_meter_has_a_forecast(
+    lake: dg.ResourceParam[Lake],
+) -> dg.AssetCheckResult:
+    """Every registered meter has rows in the newest forecast."""
+    newest = _newest(lake)
+    served = newest.filter(pl.col("node_kind") == "meter")["node_id"].unique()
+    missing = lake.read(METERS, columns=["meter_id"]).filter(~pl.col("meter_id").is_in(served.implode()))
+    return dg.AssetCheckResult(
+        passed=missing.is_empty(),
+        description=f"{served.len():,} meters served, {missing.height:,} without a forecast",
+        metadata={"missing": table_of(missing)},
+    )
+
+
+@dg.asset_check(asset=FORECASTS_LOAD.asset_key, name="forecast_is_plausible", blocking=True)
+def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """The newest forecast is of the size of recent readings; one that is a thousand times too big stops here."""
+    newest = _newest(lake)
+    if newest.is_empty():
+        return dg.AssetCheckResult(passed=False, description="there is no forecast")
+    issued = newest["issued_at_utc"][0]
+    readings = lake.read(READINGS_INTERVAL, Window(starts_at_utc=issued - HISTORY, ends_at_utc=issued), columns=_READ)
+    known = standing(readings, meters=lake.read(METERS), premises=lake.read(PREMISES), issued_at_utc=issued)
+    judged = judge_plausibility(newest, known=known)
+    return dg.AssetCheckResult(
+        passed=judged.holds, description=judged.evidence, metadata={"offenders": table_of(judged.offenders)}
+    )
+
+
+@dg.asset(
+    **looks_of(FORECASTS_SKILL),
+    partitions_def=DELIVERY_DATE,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+    deps=[
+        FORECASTS_LOAD.asset_key,
+        dg.AssetDep(READINGS_INTERVAL.asset_key, partition_mapping=NEWEST_DATA_OF_DELIVERY),
+    ],
+)
+def forecast_skill(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
+    """Error of the published forecasts against readings and plain baselines, per node and rung."""
+    window = issue_window(delivery_dates_of(context), issue_hour_utc=settings.issue_hour_utc)
+    read = window.padded(before=timedelta(weeks=5), after=timedelta(days=3))
+    skill = measure_skill(
+        lake.read(FORECASTS_LOAD, window),
+        readings=lake.read(READINGS_INTERVAL, read),
+        meters=lake.read(METERS),
+        sites=lake.read(SITES),
+    )
+    commit = lake.replace(FORECASTS_SKILL, skill, window=window, message=run_message(context))
+    medians = (
+        skill.group_by("model", "metric").agg(pl.col("value").median()).pivot("metric", index="model", values="value")
+    )
+    return report(commit, FORECASTS_SKILL, medians=medians)
+
+
+@dg.asset_check(asset=FORECASTS_SKILL.asset_key, name="bands_cover_what_they_claim")
+def bands_cover_what_they_claim(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """The 80 % bands of the last weeks held about 80 % of the readings, on every rung."""
+    skill = lake.read(FORECASTS_SKILL)
+    newest = skill["window_start_utc"].max()
+    recent = skill.filter(pl.col("window_start_utc") > pl.lit(newest) - timedelta(weeks=_JUDGED_WEEKS))
+    judged = judge_coverage(recent)
+    return dg.AssetCheckResult(
+        passed=judged.holds,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=judged.evidence,
+        metadata={"offenders": table_of(judged.offenders)},
+    )
+
+
+def _newest(lake: Lake) -> pl.DataFrame:
+    issues = lake.read(FORECASTS_LOAD, columns=["issued_at_utc"])["issued_at_utc"]
+    if issues.is_empty():
+        return FORECASTS_LOAD.empty()
+    newest = issues.max()
+    return lake.read(FORECASTS_LOAD, where={"issued_at_utc": newest})
+
+
+checks = [
+    contract_check(FORECASTS_LOAD),
+    every_meter_has_a_forecast,
+    forecast_is_plausible,
+    contract_check(FORECASTS_SKILL),
+    bands_cover_what_they_claim,
+]
