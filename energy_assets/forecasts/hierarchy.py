@@ -77,7 +77,8 @@ def _exact_sums(forecasts: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
     reasons = forecasts.select("reason").unique(maintain_order=True).sort("reason").with_row_index("reason_code")
     rows = _signed_rows(forecasts, members, nodes=nodes, reasons=reasons)
     sums = (
-        rows.group_by("node", "slot")
+        _in_order(rows, "node", "slot", "member")
+        .group_by("node", "slot", maintain_order=True)
         .agg(
             pl.col("q50").sum(),
             worst=pl.col("worst").max(),
@@ -112,7 +113,10 @@ def _signed_rows(
     }
     sites = pl.col("member_site").rank("dense")
     numbered = members.join(nodes.select("node_id", "node"), on="node_id").with_columns(member_site=sites)
-    numbered = numbered.select("node", "meter_id", "sign", "member_site", "member_minutes", "interval_minutes")
+    numbered = numbered.with_columns(member=pl.col("meter_id").rank("dense"))
+    numbered = numbered.select(
+        "node", "meter_id", "member", "sign", "member_site", "member_minutes", "interval_minutes"
+    )
     slim = (
         forecasts.lazy()
         .join(reasons.lazy(), on="reason", how="left", nulls_equal=True)
@@ -126,17 +130,26 @@ def _signed_rows(
     rows = slim.join(numbered.lazy(), on="meter_id", how="inner").with_columns(pl.col("q50") * pl.col("sign"), **away)
     summed = ["q50", *away]
     same = rows.filter(pl.col("member_minutes") == pl.col("interval_minutes")).select(
-        "node", "member_site", "worst", *summed, slot="starts_at_utc", is_whole=pl.lit(value=True)
+        "node", "member", "member_site", "worst", *summed, slot="starts_at_utc", is_whole=pl.lit(value=True)
     )
     finer = rows.filter(pl.col("member_minutes") != pl.col("interval_minutes")).with_columns(
         slot=pl.col("starts_at_utc").dt.truncate(pl.concat_str("interval_minutes", pl.lit("m")))
     )
-    coarsened = finer.group_by("node", "member_site", "meter_id", "slot").agg(
-        pl.col("worst").max(),
-        pl.col(summed).sum(),
-        is_whole=(pl.len() * pl.col("member_minutes") == pl.col("interval_minutes")).first(),
+    coarsened = (
+        _in_order(finer, "node", "member", "starts_at_utc")
+        .group_by("node", "member", "member_site", "slot", maintain_order=True)
+        .agg(
+            pl.col("worst").max(),
+            pl.col(summed).sum(),
+            is_whole=(pl.len() * pl.col("member_minutes") == pl.col("interval_minutes")).first(),
+        )
     )
     return pl.concat([same, coarsened.select(same.collect_schema().names())])
+
+
+def _in_order(rows: pl.LazyFrame, *columns: str) -> pl.LazyFrame:
+    """Return rows sorted for good: the order of addition decides the last bit, and the optimiser drops a lazy sort."""
+    return rows.sort(columns).collect().lazy()
 
 
 def _combine(sums: pl.DataFrame, sampled: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,91 @@
+"""What happened at the nodes and slots of past forecasts, and what plain baselines would have said."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from energy_assets.forecasts.nodes import memberships
+
+BASELINE_WEEKS = {"last_week": (1,), "mean_4_weeks": (1, 2, 3, 4)}
+_LONGEST_LAG = timedelta(weeks=4, hours=2)
+
+
+def with_actuals(
+    forecasts: pl.DataFrame, *, readings: pl.DataFrame, meters: pl.DataFrame, sites: pl.DataFrame
+) -> pl.DataFrame:
+    """Return forecasts with `actual_kwh` and the baselines `last_week` and `mean_4_weeks`, null where not known.
+
+    `forecasts` are rows of `forecasts.load` of any issues, `readings` rows of `readings.interval` of their slots and of
+    four weeks before. A node has a value only where all its members have one; a baseline takes the same local clock
+    time whole weeks before, and its mean takes the weeks that are known.
+    """
+    of_meters = _meter_values(forecasts, readings, meters=meters, sites=sites)
+    return forecasts.join(
+        pl.concat([of_meters, _node_values(forecasts, of_meters, meters=meters)]),
+        on=["node_id", "starts_at_utc"],
+        how="left",
+        validate="m:1",
+        maintain_order="left",
+    )
+
+
+def _meter_values(
+    forecasts: pl.DataFrame, readings: pl.DataFrame, *, meters: pl.DataFrame, sites: pl.DataFrame
+) -> pl.DataFrame:
+    zones = meters.select("meter_id", "site_id").join(
+        sites.select("site_id", "timezone"), on="site_id", how="left", validate="m:1"
+    )
+    first = forecasts["starts_at_utc"].min()
+    known = readings.filter(pl.col("energy_kwh").is_finite())
+    if first is not None:
+        known = known.filter(pl.col("starts_at_utc") >= first - _LONGEST_LAG)  # type: ignore[operator]
+    known = known.select("meter_id", "starts_at_utc", "energy_kwh")
+    wanted = forecasts.filter(pl.col("node_kind") == "meter").select(meter_id="node_id", starts_at_utc="starts_at_utc")
+    wanted = wanted.unique().join(zones, on="meter_id", how="inner").with_columns(pl.col("timezone").fill_null("UTC"))
+    values = wanted.join(known, on=["meter_id", "starts_at_utc"], how="left").rename({"energy_kwh": "actual_kwh"})
+    for week in range(1, 5):
+        lagged = (
+            pl.concat(
+                group.with_columns(at=_weeks_before(week, timezone=str(timezone)))
+                for (timezone,), group in values.partition_by("timezone", as_dict=True).items()
+            )
+            if values.height
+            else values.with_columns(at="starts_at_utc")
+        )
+        values = lagged.join(
+            known.rename({"starts_at_utc": "at", "energy_kwh": f"_week_{week}"}), on=["meter_id", "at"], how="left"
+        ).drop("at")
+    baselines = {name: pl.mean_horizontal(f"_week_{week}" for week in weeks) for name, weeks in BASELINE_WEEKS.items()}
+    return values.select("starts_at_utc", "actual_kwh", node_id="meter_id", **baselines).select(
+        "node_id", "starts_at_utc", "actual_kwh", *BASELINE_WEEKS
+    )
+
+
+def _weeks_before(weeks: int, *, timezone: str) -> pl.Expr:
+    """Return the instant of the same local clock time whole weeks before; within the hour at a change of the clock."""
+
+    def offset(time: pl.Expr) -> pl.Expr:
+        local = time.dt.convert_time_zone(timezone)
+        return local.dt.base_utc_offset() + local.dt.dst_offset()
+
+    before = pl.col("starts_at_utc") - timedelta(weeks=weeks)
+    return before + (offset(pl.col("starts_at_utc")) - offset(before))
+
+
+def _node_values(forecasts: pl.DataFrame, of_meters: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame:
+    members = memberships(meters.join(of_meters.select(meter_id="node_id").unique(), on="meter_id", how="semi"))
+    wanted = forecasts.filter(pl.col("node_kind") != "meter").select("node_id", "starts_at_utc").unique()
+    names = ["actual_kwh", *BASELINE_WEEKS]
+    sums = (
+        of_meters.rename({"node_id": "meter_id"})
+        .join(members, on="meter_id", how="inner")
+        .with_columns(pl.col("starts_at_utc").dt.truncate(pl.concat_str("interval_minutes", pl.lit("m"))))
+        .group_by("node_id", "starts_at_utc")
+        .agg(
+            pl.when(pl.col(name).is_not_null().all()).then((pl.col(name) * pl.col("sign")).sum()).alias(name)
+            for name in names
+        )
+    )
+    return sums.join(wanted, on=["node_id", "starts_at_utc"], how="semi").select("node_id", "starts_at_utc", *names)
