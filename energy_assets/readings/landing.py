@@ -27,6 +27,7 @@ from energy_assets.sql import Query
 PACKAGE = "energy_assets.readings"
 _BLOCK_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 24
+_LONGEST_HEADER_BYTES = 1 << 23
 _MICROSECONDS_PER_MINUTE = 60_000_000
 INTERVAL_MINUTES = 60
 
@@ -92,7 +93,7 @@ def fingerprint(path: Path, *, identity: tuple[int, ...] | None = None) -> Finge
         for block in _blocks(path, stream, _BLOCK_BYTES):
             digest.update(block)
             newlines += block.count(b"\n")
-            if b"\n" not in first:
+            if b"\n" not in first and len(first) < _LONGEST_HEADER_BYTES:
                 first += block
             last = block[-1:]
     if not first.strip():

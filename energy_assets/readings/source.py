@@ -146,7 +146,7 @@ def save_source(folder: Path, source: Source) -> Path:
     fields |= {key: str(Path(fields[key]).resolve()) for key in ("path", "mapping") if key in fields}
     lines = [f"{key} = {_toml_value(value)}" for key, value in fields.items()]
     if source.options:
-        lines += ["", "[options]", *(f"{json.dumps(key)} = {_toml_value(v)}" for key, v in source.options.items())]
+        lines += ["", "[options]", *(f"{_toml_value(key)} = {_toml_value(v)}" for key, v in source.options.items())]
     target = folder / f"{source.name}.toml"
     draft = target.with_suffix(".toml.part")
     try:

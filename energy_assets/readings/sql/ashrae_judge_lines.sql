@@ -20,7 +20,7 @@ read AS (
 keyed AS (
     SELECT
         *,
-        CASE WHEN building_id >= 0 AND meter >= 0 THEN (building_id::BIGINT << 32) | meter END AS meter_key,
+        building_id * 4_294_967_296 + meter AS meter_key,
         local_at >= TIMESTAMP '1970-01-03' AND local_at < TIMESTAMP '2200-01-01' AS has_time
     FROM read
 ),
@@ -38,7 +38,7 @@ judged AS (
             WHEN NOT coalesce(keyed.has_time, false) THEN 'unreadable_time'
             WHEN coalesce(keyed.reading, '') = '' THEN 'missing_value'
             WHEN keyed.value IS NULL THEN 'unreadable_number'
-            WHEN keyed.building_id NOT IN (SELECT meter_key >> 32 FROM temp.staged_meters) THEN 'unknown_building'
+            WHEN keyed.building_id NOT IN (SELECT meter_key // 4_294_967_296 FROM temp.staged_meters) THEN 'unknown_building'
             WHEN meters.meter_key IS NULL THEN 'unknown_meter_code'
             WHEN meters.offset_us IS NULL THEN 'unknown_site'
             WHEN NOT isfinite(keyed.value) THEN 'not_finite'
