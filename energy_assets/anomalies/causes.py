@@ -23,8 +23,9 @@ CAUSES = (
     "weekend_as_weekday",
     "clock_shift",
     "unit_shift",
+    "constant_offset",
 )
-HIGH, LOW, LEVEL, NIGHT, WEEKEND, CLOCK, UNIT = range(len(CAUSES))
+HIGH, LOW, LEVEL, NIGHT, WEEKEND, CLOCK, UNIT, OFFSET = range(len(CAUSES))
 NIGHT_MINUTES = (22 * 60, 6 * 60)
 
 
@@ -79,6 +80,7 @@ def causes(scores: DayScores, *, actual: Floats, minute: Ints) -> Ints:
     lasting = scores.parts["lasting"].max(axis=1) + scores.parts["lasting"].min(axis=1)
     moved = (np.abs(lasting) > 1.5) & (np.sign(lasting) == np.sign(day_mean)) & (agreement > 0.6)
     day[moved] = LEVEL
+    day[moved & _offset(residual, expected=scores.expected_kwh)] = OFFSET
     night = (minute >= NIGHT_MINUTES[0]) | (minute < NIGHT_MINUTES[1])
     if night.any() and not night.all():
         by_night, by_day = z[:, night].mean(axis=1), z[:, ~night].mean(axis=1)
@@ -87,10 +89,11 @@ def causes(scores: DayScores, *, actual: Floats, minute: Ints) -> Ints:
     day[(fit > 0.5) & (fit < 1.6) & (z.mean(axis=1) > 0)] = WEEKEND
     clock = scores.parts["clock"].max(axis=1)
     day[(clock > 2) & (WEIGHTS["clock"] * np.minimum(clock, SATURATION) > WEIGHTS["day"] * np.abs(day_mean))] = CLOCK
-    day[_unit_moved(actual, expected=scores.expected_kwh)] = UNIT
+    moved_unit = _unit_moved(actual, expected=scores.expected_kwh)
+    day[moved_unit | _unit_moved(actual, expected=scores.adapted_kwh)] = UNIT
     whole_day = np.isin(day, (CLOCK, UNIT))[:, None]
     upward = np.isin(day, (NIGHT, WEEKEND))[:, None] & (z > 0)
-    level = (day == LEVEL)[:, None] & (np.sign(z) == np.sign(day_mean)[:, None])
+    level = np.isin(day, (LEVEL, OFFSET))[:, None] & (np.sign(z) == np.sign(day_mean)[:, None])
     cause: Ints = np.where(whole_day | upward | level, day[:, None], by_sign)
     return cause
 
@@ -110,6 +113,19 @@ def _unit_moved(actual: Floats, *, expected: Floats) -> Floats:
     tight = np.nan_to_num(high - low, nan=np.inf)
     moved: Floats = enough & (np.nan_to_num(near, nan=np.inf) < 0.12) & (tight < 0.3)
     return moved
+
+
+def _offset(residual: Floats, *, expected: Floats) -> Floats:
+    """Return [meter]: the day's residuals are one constant rather than a share of an expectation that varies."""
+    known = np.isfinite(residual) & np.isfinite(expected)
+    count = np.maximum(known.sum(axis=1), 1)
+    off, usual = np.where(known, residual, 0), np.where(known, expected, 0)
+    mean = off.sum(axis=1) / count
+    share = (off * usual).sum(axis=1) / np.maximum((usual**2).sum(axis=1), 1e-12)
+    added = np.where(known, off - mean[:, None], 0)
+    scaled = np.where(known, off - share[:, None] * usual, 0)
+    constant: Floats = (added**2).sum(axis=1) < np.minimum(0.3 * (scaled**2).sum(axis=1), 0.04 * count * mean**2)
+    return constant
 
 
 def _evidence(rule: str) -> pl.Expr:

@@ -15,6 +15,7 @@ from energy_assets.anomalies.causes import score_of
 from energy_assets.anomalies.feedback import with_states
 from energy_assets.anomalies.incidents import with_incidents
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
+from energy_assets.anomalies.moved import without_moved_load
 from energy_assets.anomalies.vocabulary import RULES
 from energy_assets.contracts import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK
 
@@ -91,7 +92,8 @@ def _slots(flags: pl.DataFrame, *, meters: pl.DataFrame, prices: pl.DataFrame | 
         )
         .with_columns(lane=_lane(pl.col("rule")))
     )
-    return _priced(slots, prices=prices).collect()
+    priced = _priced(slots, prices=prices)
+    return (priced if prices is None else without_moved_load(priced)).collect()
 
 
 def _priced(slots: pl.LazyFrame, *, prices: pl.DataFrame | None) -> pl.LazyFrame:
@@ -235,7 +237,10 @@ def _with_ids(events: pl.DataFrame, *, earlier: pl.DataFrame, limits: Limits) ->
 
 def _within_budget(events: pl.DataFrame, *, meters: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """Return the events with the consumption alerts of a day cut to the budget, strongest first."""
-    budget = max(1, round(limits.alerts_per_meter_month * max(meters.height, events["meter_id"].n_unique()) / 30))
+    budget = max(
+        limits.least_alerts_a_day,
+        round(limits.alerts_per_meter_month * max(meters.height, events["meter_id"].n_unique()) / 30),
+    )
     rank = (
         pl.when(pl.col("is_alert") & (pl.col("family") != "data_fault") & pl.col("meter_id").is_not_null())
         .then(pl.col("score"))

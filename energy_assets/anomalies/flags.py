@@ -15,6 +15,7 @@ from energy_assets.anomalies.grid import Bools, Floats, Grid, Ints, grids_of
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
 from energy_assets.anomalies.rules import exact_points
 from energy_assets.anomalies.surroundings import capacities, degree_days, forecast_arrays, of_meters, service
+from energy_assets.anomalies.swaps import pairs_of, swapped_points
 from energy_assets.anomalies.vocabulary import RULES
 from energy_assets.anomalies.walk import judged_days
 from energy_assets.contracts import ANOMALIES_FLAGS, UTC_TIME, Window
@@ -102,6 +103,7 @@ def _judge_grid(
     calendar = slot_calendar(grid, site=site)
     strength = np.zeros((len(grid.meter_ids), (grid.days - first_day) * grid.slots_per_day), dtype=np.float32)
     found = [exact]
+    pairs = pairs_of(grid, meters=meters)
     for day, scores in judged_days(
         grid,
         first_day=first_day,
@@ -114,6 +116,7 @@ def _judge_grid(
     ):
         at = slice(day * grid.slots_per_day, (day + 1) * grid.slots_per_day)
         found.append(odd_points(scores, grid=grid, day=day, calendar=calendar, faulty=faulty[:, at], limits=limits))
+        found.append(swapped_points(scores, grid=grid, day=day, pairs=pairs, limits=limits))
         ready = scores.known_days >= limits.least_history_days
         strength[:, at.start - first_day * grid.slots_per_day : at.stop - first_day * grid.slots_per_day] = np.where(
             ready[:, None], scores.strength, 0

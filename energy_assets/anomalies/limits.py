@@ -72,6 +72,9 @@ class Limits(BaseModel):
     alerts_per_meter_month: Annotated[float, Field(gt=0)] = Field(
         1.0, description="Alert budget: new consumption alerts a day are at most this share of the meters, per 30 days."
     )
+    least_alerts_a_day: Annotated[int, Field(ge=1)] = Field(
+        3, description="Alerts a day that even a small portfolio may have."
+    )
     suppression_days: Annotated[int, Field(ge=0)] = Field(
         28, description="Days for which a verdict of false or expected silences the same cause on the same meter."
     )

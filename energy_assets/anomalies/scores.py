@@ -27,14 +27,16 @@ class DayScores:
     """Scores of one judged day.
 
     `strength` [meter, slot] adds the saturated parts, `parts` holds each of them signed, in own noise. `expected_kwh`
-    and `noise_kwh` [meter, slot] are at the level of the weeks before. `clock_hours` [meter] fits best when the clock
-    moved, `weekday_fit` tells how much a day of rest looks like a working day, `known_days` how much history there was.
+    and `noise_kwh` [meter, slot] are at the level of the weeks before, `adapted_kwh` at that of the last
+    days. `clock_hours` [meter] fits best when the clock moved, `weekday_fit` tells how much a day of rest looks like a
+    working day, `known_days` how much history there was.
     """
 
     strength: Floats
     parts: dict[str, Floats]
     expected_kwh: Floats
     noise_kwh: Floats
+    adapted_kwh: Floats
     clock_hours: Ints
     weekday_fit: Floats
     known_days: Ints
@@ -66,6 +68,7 @@ def score_day(judged: Expectation, *, kind: Ints, weekday: Ints, hours_per_slot:
         parts=parts,
         expected_kwh=_slow_expected(judged),
         noise_kwh=judged.noise_kwh,
+        adapted_kwh=judged.expected_kwh[:, :, -1],
         clock_hours=clock_hours,
         weekday_fit=_weekday_fit(judged, kind=kind),
         known_days=judged.known_days,

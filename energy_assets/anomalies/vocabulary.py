@@ -45,6 +45,7 @@ RULES = _rules(
     ("late", "notice", "The reading came late"),
     ("night_left_on", "consumption", "The night runs like a working hour"),
     ("weekend_as_weekday", "consumption", "A day off runs like a working day"),
+    ("constant_offset", "consumption", "Every slot is off by the same amount: baseload, or an offset of the sensor"),
     ("level_change", "consumption", "Consumption moved to another level"),
     ("residual_high", "consumption", "Consumption is above what the meter's past allows"),
     ("residual_low", "consumption", "Consumption is below what the meter's past allows"),

@@ -176,7 +176,7 @@ def test_a_weak_event_is_kept_and_is_no_alert() -> None:
 
 def test_the_budget_keeps_the_strongest_of_a_day() -> None:
     rows = [flag(f"m{number}", 24 * number % 5, score=0.75 + number / 200) for number in range(10)]
-    events = merged(*rows, meters=60, limits=Limits(incident_share=0.9))  # a budget of 60 / 30 = 2 a day
+    events = merged(*rows, meters=60, limits=Limits(incident_share=0.9, least_alerts_a_day=1))  # 60 / 30 = 2 a day
     assert events.filter("is_alert")["meter_id"].sort().to_list() == ["m8", "m9"]
 
 
@@ -199,3 +199,16 @@ def test_excess_is_actual_minus_expected_and_times_are_utc() -> None:
     assert row["excess_kwh"] == pytest.approx(row["actual_kwh"] - row["expected_kwh"])
     assert row["family"] == "under"
     assert isinstance(row["starts_at_utc"], datetime)
+
+
+def test_load_that_moved_to_cheap_hours_is_no_event() -> None:
+    prices = pl.DataFrame(
+        {"starts_at_utc": [MONDAY + timedelta(hours=h) for h in range(24)], "price_per_kwh": [0.1] * 12 + [0.4] * 12}
+    )
+    to_cheap = [flag("m0", 2, actual_kwh=15.0), flag("m0", 18, "residual_low", actual_kwh=5.5)]
+    to_dear = [flag("m0", 18, actual_kwh=15.0), flag("m0", 2, "residual_low", actual_kwh=5.5)]
+    more = [flag("m0", 2, actual_kwh=15.0), flag("m0", 18, "residual_low", actual_kwh=8.0)]
+    assert merged(*to_cheap, prices=prices).is_empty()
+    assert merged(*to_dear, prices=prices).height == 2
+    assert merged(*more, prices=prices).height == 2
+    assert merged(*to_cheap).height == 2

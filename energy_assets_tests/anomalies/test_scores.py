@@ -156,3 +156,24 @@ def test_an_unknown_time_zone_says_what_to_do() -> None:
     grid = next(grids_of(readings({"a": clean_kwh(days=1)}), window=days_from(0)))
     with pytest.raises(ConfigError, match="IANA"):
         slot_calendar(grid, site=SiteCalendar(timezone="Mars/Olympus"))
+
+
+def test_meters_of_a_premise_that_changed_places_are_both_named() -> None:
+    office, shop = clean_kwh(days=DAY + 5), np.roll(clean_kwh(days=DAY + 5, seed=1, scale=0.4), 6)
+    swapped = slice((DAY + 3) * 24, (DAY + 4) * 24)
+    kwh = {"a": office.copy(), "b": shop.copy(), "c": clean_kwh(days=DAY + 5, seed=2)}
+    kwh["a"][swapped], kwh["b"][swapped] = shop[swapped], office[swapped]
+    meters = pl.DataFrame({"meter_id": ["a", "b", "c"]}).with_columns(
+        premise_id=pl.lit("p"), site_id=pl.lit("s"), commodity=pl.lit("electricity")
+    )
+    flags = flag_day(readings(kwh), meters=meters, window=days_from(DAY + 2, DAY + 4))
+    named = flags.filter(pl.col("rule") == "swapped")
+    assert set(named["meter_id"]) == {"a", "b"}
+    assert set(named["starts_at_utc"].dt.date()) == {(MONDAY + pl.select(pl.duration(days=DAY + 3)).item()).date()}
+
+
+def test_a_constant_offset_is_told_from_another_level() -> None:
+    kwh = clean_kwh(days=DAY + 9)
+    kwh[(DAY + 2) * 24 :] += 4
+    flags = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY + 3, DAY + 6))
+    assert flags.group_by("rule").len().sort("len").row(-1)[0] == "constant_offset"

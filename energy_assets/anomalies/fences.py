@@ -1,0 +1,83 @@
+"""The fences of system 004: interquartile ranges per cluster, weekday and hour, on all seven days, factor configurable.
+
+A detector of its own beside the scores: its flags inform people about peers and open no event.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
+from energy_assets.contracts import ANOMALIES_FLAGS, Window
+
+LEGACY_FACTOR = 0.5
+LEAST_PEERS = 5
+
+
+def fence_flags(
+    readings_interval: pl.DataFrame,
+    *,
+    clusters: pl.DataFrame,
+    window: Window,
+    factor: float = LEGACY_FACTOR,
+    limits: Limits = DEFAULT_LIMITS,
+) -> pl.DataFrame:
+    """Return flags of the window's slots outside [Q1 - factor * IQR, Q3 + factor * IQR] of cluster, weekday and hour.
+
+    `clusters` has meter_id and cluster_id. Each meter counts relative to its mean over the `lookback_days` before the
+    window, from which the quartiles come too, so that the fences of small and large meters compare; the bounds are
+    given in the meter's kWh. Clusters with fewer than five meters have no fence. Score: d / (1 + d) with d the distance
+    from the nearer quartile in interquartile ranges.
+    """
+    begins = window.starts_at_utc - timedelta(days=limits.lookback_days)
+    rows = (
+        readings_interval.lazy()
+        .filter(pl.col("starts_at_utc") >= begins, pl.col("starts_at_utc") < window.ends_at_utc)
+        .join(clusters.lazy().select("meter_id", "cluster_id"), on="meter_id", validate="m:1")
+        .with_columns(
+            is_past=pl.col("starts_at_utc") < window.starts_at_utc,
+            weekday=pl.col("starts_at_utc").dt.weekday(),
+            hour=pl.col("starts_at_utc").dt.hour(),
+        )
+        .with_columns(usual_kwh=pl.col("energy_kwh").filter("is_past").mean().over("meter_id"))
+        .filter(pl.col("usual_kwh") > 0)
+        .with_columns(relative=pl.col("energy_kwh") / pl.col("usual_kwh"))
+    )
+    place = ["cluster_id", "interval_minutes", "weekday", "hour"]
+    fences = (
+        rows.filter("is_past")
+        .group_by(place)
+        .agg(
+            low=pl.col("relative").quantile(0.25, "linear"),
+            high=pl.col("relative").quantile(0.75, "linear"),
+            expected=pl.col("relative").median(),
+            peers=pl.col("meter_id").n_unique(),
+        )
+        .filter(pl.col("peers") >= LEAST_PEERS, pl.col("high") > pl.col("low"))
+    )
+    width = pl.col("high") - pl.col("low")
+    lower, upper = pl.col("low") - factor * width, pl.col("high") + factor * width
+    distance = pl.max_horizontal(pl.col("low") - pl.col("relative"), pl.col("relative") - pl.col("high")) / width
+    outside = (
+        rows.filter(pl.col("is_past").not_())
+        .join(fences, on=place, validate="m:1")
+        .filter((pl.col("relative") < lower) | (pl.col("relative") > upper))
+        .with_columns(
+            rule=pl.lit("iqr_fence"),
+            score=distance / (1 + distance),
+            actual_kwh="energy_kwh",
+            expected_kwh=pl.col("expected") * pl.col("usual_kwh"),
+            reason=pl.format(
+                "Outside the fences {} .. {} kWh of cluster {}, {} % off its median.",
+                (lower * pl.col("usual_kwh")).round_sig_figs(4),
+                (upper * pl.col("usual_kwh")).round_sig_figs(4),
+                "cluster_id",
+                ((pl.col("relative") / pl.col("expected") - 1) * 100).round(0),
+            ),
+        )
+        .collect()
+    )
+    columns = [name for name in ANOMALIES_FLAGS.column_names if name in outside.columns]
+    return ANOMALIES_FLAGS.conform(outside.select(columns)).sort(ANOMALIES_FLAGS.key)
