@@ -104,7 +104,7 @@ def _unit_moved(actual: Floats, *, expected: Floats) -> Floats:
         ratio = np.where((actual > 0) & (expected > 0), np.log(actual / expected), np.nan)
     known = np.isfinite(ratio)
     far = known & (np.abs(ratio) > np.log(2.2))
-    enough = far.sum(axis=1) >= np.maximum(6, 0.25 * ratio.shape[1])
+    enough = far.sum(axis=1) >= np.maximum(6, 0.4 * ratio.shape[1])
     ordered = np.sort(np.where(far, ratio, np.nan), axis=1)
     count = np.maximum(far.sum(axis=1), 1)
     rows = np.arange(len(ratio))

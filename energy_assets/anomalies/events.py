@@ -166,7 +166,10 @@ def _aggregate(slots: pl.DataFrame, *, limits: Limits, as_of_utc: datetime) -> p
         is_exact=((pl.col("rule_family") == "data_fault") & pl.col("expected_kwh").is_null()).any(),
     )
     grows_until = pl.col("ends_at_utc") + pl.duration(minutes=(_gap_hours(limits) * 60).round().cast(pl.Int64))
-    least = float(score_of(limits.alert_strength, limits=limits))
+    named, unnamed = (
+        float(score_of(strength, limits=limits)) for strength in (limits.alert_strength, limits.unnamed_strength)
+    )
+    least = pl.when(pl.col("cause").is_in(["residual_high", "residual_low"])).then(unnamed).otherwise(named)
     return events.join(by_cause, on="number", validate="1:1").with_columns(
         excess_low_kwh=pl.col("excess_kwh") - pl.col("half_width"),
         excess_high_kwh=pl.col("excess_kwh") + pl.col("half_width"),

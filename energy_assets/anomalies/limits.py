@@ -53,6 +53,9 @@ class Limits(BaseModel):
         14,
         description="Strength that an event must reach once to be an alert; set by the count of alerts, not by labels.",
     )
+    unnamed_strength: Annotated[float, Field(gt=0)] = Field(
+        17, description="As alert_strength, for events without a cause of their own: merely above or below."
+    )
     score_scale: Annotated[float, Field(gt=0)] = Field(12, description="Strength at which the score is 1 - 1/e.")
     fault_gap_hours: Annotated[float, Field(gt=0)] = Field(
         6, description="Data faults of one meter closer than this are one event."
