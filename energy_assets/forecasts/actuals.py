@@ -68,7 +68,7 @@ def _weeks_before(weeks: int, *, timezone: str) -> pl.Expr:
 
     def offset(time: pl.Expr) -> pl.Expr:
         local = time.dt.convert_time_zone(timezone)
-        return local.dt.base_utc_offset() + local.dt.dst_offset()
+        return (local.dt.base_utc_offset() + local.dt.dst_offset()).cast(pl.Duration("us"))
 
     before = pl.col("starts_at_utc") - timedelta(weeks=weeks)
     return before + (offset(pl.col("starts_at_utc")) - offset(before))

@@ -7,6 +7,8 @@ between what independent and what fully dependent meters would give: never narro
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from energy_assets.contracts import FORECASTS_LOAD, QUANTILE_COLUMNS, UTC_TIME
@@ -77,23 +79,13 @@ def _exact_sums(forecasts: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
     reasons = forecasts.select("reason").unique(maintain_order=True).sort("reason").with_row_index("reason_code")
     rows = _signed_rows(forecasts, members, nodes=nodes, reasons=reasons)
     sums = (
-        _in_order(rows, "node", "slot", "member")
-        .group_by("node", "slot", maintain_order=True)
-        .agg(
-            pl.col("q50").sum(),
-            worst=pl.col("worst").max(),
-            sites_present=pl.col("member_site").n_unique(),
-            is_whole=pl.col("is_whole").all(),
-            **{f"dependent_{name}": pl.col(f"_{name}").sum() for name in _SIDES},
-            **{f"independent_{name}": (pl.col(f"_{name}") ** 2).sum().sqrt() for name in _SIDES},
-        )
-        .join(nodes.lazy(), on="node", how="inner")
+        _added_up(rows)
+        .join(nodes, on="node", how="inner")
         .filter("is_whole", pl.col("sites_present") == pl.col("sites"))
         .with_columns(rung=pl.col("worst") // _REASONS, reason_code=(pl.col("worst") % _REASONS).cast(pl.UInt32))
-        .join(reasons.lazy(), on="reason_code", how="left")
+        .join(reasons, on="reason_code", how="left")
         .rename({"slot": "starts_at_utc"})
         .drop("node", "worst", "reason_code", "sites", "sites_present", "is_whole")
-        .collect()
     )
     issued, fingerprint = forecasts.select("issued_at_utc", "features_hash").row(0)
     return sums.with_columns(issued_at_utc=pl.lit(issued, UTC_TIME), features_hash=pl.lit(fingerprint))
@@ -101,7 +93,7 @@ def _exact_sums(forecasts: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
 
 def _signed_rows(
     forecasts: pl.DataFrame, members: pl.DataFrame, *, nodes: pl.DataFrame, reasons: pl.DataFrame
-) -> pl.LazyFrame:
+) -> pl.DataFrame:
     """Return one row per node, member and slot of the node: signed median, deviations, worst rung with its reason.
 
     The slots of one member inside a coarser one are taken as fully dependent on each other.
@@ -135,21 +127,35 @@ def _signed_rows(
     finer = rows.filter(pl.col("member_minutes") != pl.col("interval_minutes")).with_columns(
         slot=pl.col("starts_at_utc").dt.truncate(pl.concat_str("interval_minutes", pl.lit("m")))
     )
-    coarsened = (
-        _in_order(finer, "node", "member", "starts_at_utc")
-        .group_by("node", "member", "member_site", "slot", maintain_order=True)
-        .agg(
-            pl.col("worst").max(),
-            pl.col(summed).sum(),
-            is_whole=(pl.len() * pl.col("member_minutes") == pl.col("interval_minutes")).first(),
-        )
+    # Sorting inside the group fixes the order of addition, which decides the last bit.
+    coarsened = finer.group_by("node", "member", "member_site", "slot").agg(
+        pl.col("worst").max(),
+        pl.col(summed).sort_by("starts_at_utc").sum(),
+        is_whole=(pl.len() * pl.col("member_minutes") == pl.col("interval_minutes")).first(),
     )
-    return pl.concat([same, coarsened.select(same.collect_schema().names())])
+    return pl.concat([same, coarsened.select(same.collect_schema().names())]).collect()
 
 
-def _in_order(rows: pl.LazyFrame, *columns: str) -> pl.LazyFrame:
-    """Return rows sorted for good: the order of addition decides the last bit, and the optimiser drops a lazy sort."""
-    return rows.sort(columns).collect().lazy()
+def _added_up(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per node and slot. NumPy adds in the order of the rows, so that a rebuild is equal to the bit."""
+    ordered = rows.sort("node", "slot", "member_site", "member")
+    is_new = {name: (ordered[name] != ordered[name].shift(1)).fill_null(value=True) for name in ("node", "slot")}
+    opens_group = is_new["node"] | is_new["slot"]
+    opens_site = opens_group | (ordered["member_site"] != ordered["member_site"].shift(1)).fill_null(value=True)
+    firsts = np.flatnonzero(opens_group.to_numpy())
+
+    def added(values: pl.Series) -> npt.NDArray[np.float64]:
+        return np.add.reduceat(values.cast(pl.Float64).to_numpy(), firsts)
+
+    deviations = {name: ordered[f"_{name}"] for name in _SIDES}
+    return ordered.select("node", "slot")[firsts].with_columns(
+        pl.Series("q50", added(ordered["q50"])),
+        pl.Series("worst", np.maximum.reduceat(ordered["worst"].to_numpy(), firsts)),
+        pl.Series("is_whole", np.logical_and.reduceat(ordered["is_whole"].to_numpy(), firsts)),
+        pl.Series("sites_present", added(opens_site)).cast(pl.UInt32),
+        *(pl.Series(f"dependent_{name}", added(values)) for name, values in deviations.items()),
+        *(pl.Series(f"independent_{name}", np.sqrt(added(values**2))) for name, values in deviations.items()),
+    )
 
 
 def _combine(sums: pl.DataFrame, sampled: pl.DataFrame) -> pl.DataFrame:

@@ -74,6 +74,8 @@ def forecast_meters(
     left = _serve(served, left, _attempt(analogue, left, features), rung="analogue", absent="too_few_analogues")
     others = pl.concat(served).select(*slots.columns, *QUANTILE_COLUMNS)
     for rung, shape in (("peers", shapes.peers), ("climatology", shapes.climatology)):
+        if left.is_empty():
+            break
         output = shape(left.select(slots.columns), served=others, known=known)
         left = _serve(served, left, output, rung=rung, absent="no_peers_or_scale")
     return _finished(

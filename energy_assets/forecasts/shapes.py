@@ -64,10 +64,10 @@ def _unit_shapes(served: pl.DataFrame, *, known: pl.DataFrame) -> pl.DataFrame:
 
 def _shape_of(unit: pl.DataFrame, keys: list[str], *, fewest: int) -> pl.DataFrame:
     """Return the mean unit quantiles of a group, and the standard deviation of medians between its meters."""
-    ordered = unit.sort("meter_id", "starts_at_utc")  # the order of addition decides the last bit of a mean
-    per_meter = ordered.group_by([*keys, "meter_id"], maintain_order=True).agg(pl.col(_UNIT).mean())
-    shapes = per_meter.group_by(keys, maintain_order=True).agg(
-        pl.col(_UNIT).mean(), between_peers=pl.col("unit_q50").std().fill_null(0.5), peers=pl.len()
+    # Sorting inside the group fixes the order of addition, which decides the last bit.
+    per_meter = unit.group_by([*keys, "meter_id"]).agg(pl.col(_UNIT).sort().mean())
+    shapes = per_meter.group_by(keys).agg(
+        pl.col(_UNIT).sort().mean(), between_peers=pl.col("unit_q50").sort().std().fill_null(0.5), peers=pl.len()
     )
     return shapes.filter(pl.col("peers") >= fewest).drop("peers")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime
+from zoneinfo import ZoneInfoNotFoundError
 
 import polars as pl
 
 from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import ContractError
+from energy_assets.features import horizon
 
 _SCHEMA = pl.Schema(
     {
@@ -27,7 +28,7 @@ def delivery_slots(meters: pl.DataFrame, *, sites: pl.DataFrame, issued_at_utc: 
 
     `meters` and `sites` follow their contracts; a site that is missing from `sites` counts as UTC. A meter has only
     the slots within its service. Columns: meter_id, issued_at_utc, starts_at_utc, interval_minutes, local_hour (0-23),
-    is_weekend; sorted by meter and time. Slots start on whole intervals of UTC.
+    is_weekend; sorted by meter and time. The same slots as feature rows have, from the same function.
 
     Raises:
         ContractError: a site's time zone is unknown.
@@ -40,21 +41,11 @@ def delivery_slots(meters: pl.DataFrame, *, sites: pl.DataFrame, issued_at_utc: 
     return pl.concat([_SCHEMA.to_frame(), *frames]).sort("meter_id", "starts_at_utc")
 
 
-def end_of_delivery(issued_at_utc: datetime, *, timezone: str) -> datetime:
-    """Return the instant at which the delivery date of an issue ends on the clock of `timezone`."""
+def _class_slots(meters: pl.DataFrame, *, timezone: str, minutes: int, issued_at_utc: datetime) -> pl.DataFrame:
     try:
-        zone = ZoneInfo(timezone)
+        starts = horizon.slots(issued_at_utc, timezone=timezone, interval_minutes=minutes)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ContractError(f"metering.sites names the unknown time zone {timezone!r}; use an IANA name.") from error
-    after = issued_at_utc.date() + timedelta(days=2)
-    return datetime(after.year, after.month, after.day, tzinfo=zone).astimezone(UTC)
-
-
-def _class_slots(meters: pl.DataFrame, *, timezone: str, minutes: int, issued_at_utc: datetime) -> pl.DataFrame:
-    end = end_of_delivery(issued_at_utc, timezone=timezone)
-    starts = pl.datetime_range(issued_at_utc, end, f"{minutes}m", closed="left", eager=True, time_zone="UTC").cast(
-        UTC_TIME
-    )
     local = pl.col("starts_at_utc").dt.convert_time_zone(timezone)
     slots = pl.DataFrame({"starts_at_utc": starts}).with_columns(
         issued_at_utc=pl.lit(issued_at_utc, UTC_TIME),

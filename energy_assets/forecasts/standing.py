@@ -51,17 +51,15 @@ def standing(
             pl.col("available_at_utc") <= issued_at_utc,
             pl.col("energy_kwh").is_finite(),
         )
-        .select("meter_id", "starts_at_utc", "energy_kwh")
-        .sort("meter_id", "starts_at_utc")
-        .collect()  # the order of addition decides the last bit of a mean, and the optimiser drops a lazy sort
-        .group_by("meter_id", maintain_order=True)
+        .group_by("meter_id")
         .agg(
             known_slots=pl.len(),
             last_at_utc=pl.col("starts_at_utc").max(),
-            mean_kwh=pl.col("energy_kwh").mean(),
+            mean_kwh=pl.col("energy_kwh").sort().mean(),  # the order of addition decides the last bit
             peak_kwh=pl.col("energy_kwh").abs().max(),
             is_signed=pl.col("energy_kwh").min() < 0,
         )
+        .collect()
     )
     hints = premises.select("premise_id", "primary_use", "floor_area_m2", "annual_kwh_hint")
     rows = (
