@@ -1,0 +1,157 @@
+"""What a mapping and its registry files say of the meters of a table: ids, declarations, registry frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from energy_assets.contracts import METERS, PREMISES, SITES, Table
+from energy_assets.errors import ConfigError, SourceError
+from energy_assets.readings.mapping import Mapping, ValueColumns
+from energy_assets.readings.source import Registry
+
+_DECLARED = ("unit", "measure", "interval_minutes")
+_FIELD = re.compile(r"\{([^{}]+)\}")
+
+
+def matched_columns(columns: Sequence[str], values: ValueColumns) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the columns that a value declaration means, with the groups of its pattern."""
+    if values.column is not None:
+        yield values.column, ()
+        return
+    pattern = re.compile(values.pattern or "")
+    for name in columns:
+        found = pattern.fullmatch(name)
+        if found and name != "line_number":
+            yield name, tuple(group or "" for group in found.groups())
+
+
+def template(text: str, *, source: str, name: str, groups: tuple[str, ...]) -> pl.Expr:
+    """Return the meter id of a row by a template of `{source}`, `{name}`, `{1}` and `{column}` fields."""
+    pieces: list[pl.Expr] = []
+    position = 0
+    for field in _FIELD.finditer(text):
+        pieces.append(pl.lit(text[position : field.start()]))
+        word = field.group(1)
+        if word == "source":
+            pieces.append(pl.lit(source))
+        elif word == "name":
+            pieces.append(pl.lit(name))
+        elif word.isdigit() and 0 < int(word) <= len(groups):
+            pieces.append(pl.lit(groups[int(word) - 1]))
+        else:
+            pieces.append(pl.col(word).cast(pl.String))
+        position = field.end()
+    return pl.concat_str([*pieces, pl.lit(text[position:])])
+
+
+def declarations(cells: pl.DataFrame, *, mapping: Mapping) -> dict[str, dict[str, object]]:
+    """Return what the mapping says of every meter in `cells` (meter_id, values_index), by meter id.
+
+    Raises:
+        ConfigError: the mapping leaves open what a meter measures.
+    """
+    met = cells.select("meter_id", "values_index").drop_nulls().unique("meter_id", keep="first").sort("meter_id")
+    return {meter_id: _declaration(meter_id, mapping, mapping.values[index]) for meter_id, index in met.iter_rows()}
+
+
+def as_frame(declared: dict[str, dict[str, object]]) -> pl.DataFrame:
+    """Return meter_id, unit, measure and interval_minutes of declared meters."""
+    kinds = {"meter_id": pl.String, "unit": pl.String, "measure": pl.String, "interval_minutes": pl.Int64}
+    rows = [{"meter_id": meter_id, **{name: facts[name] for name in _DECLARED}} for meter_id, facts in declared.items()]
+    return pl.DataFrame(rows, schema=kinds)
+
+
+def made_registry(
+    seen: pl.DataFrame, *, declared: dict[str, dict[str, object]], mapping: Mapping, source: str
+) -> Registry:
+    """Return sites, premises and meters made from the meters that reported and what the mapping says of them.
+
+    `seen` has meter_id and valid_from_utc.
+    """
+    site = mapping.site
+    site_id = site.id or f"{source}.main"
+    rows = []
+    for meter_id, valid_from in seen.sort("meter_id").iter_rows():
+        facts = declared[meter_id]
+        premise = facts.get("premise") or str(meter_id).rsplit(".", 1)[0]
+        rows.append(
+            {
+                **{
+                    name: facts.get(name)
+                    for name in (*_DECLARED, "commodity", "direction", "kwh_per_m3", "capacity_kw")
+                },
+                "meter_id": meter_id,
+                "premise_id": premise,
+                "site_id": facts.get("site") or site_id,
+                "valid_from_utc": valid_from,
+                "source": source,
+            }
+        )
+    meters = METERS.conform(pl.DataFrame(rows, infer_schema_length=None)) if rows else METERS.empty()
+    premises = meters.select("premise_id", "site_id", "source").unique("premise_id", keep="first", maintain_order=True)
+    zone = site.timezone or ("UTC" if mapping.time.offset_minutes is not None else mapping.time.zone)
+    sites = (
+        meters.select("site_id")
+        .unique()
+        .with_columns(
+            name=pl.lit(site.name or source),
+            timezone=pl.lit(zone),
+            latitude=pl.lit(site.latitude, pl.Float64),
+            longitude=pl.lit(site.longitude, pl.Float64),
+            country_code=pl.lit(site.country_code, pl.String),
+            subdivision_code=pl.lit(site.subdivision_code, pl.String),
+            source=pl.lit(source),
+        )
+    )
+    return Registry(sites=SITES.conform(sites), premises=PREMISES.conform(premises), meters=meters)
+
+
+def read_registry(mapping: Mapping, *, source: str) -> Registry | None:
+    """Return the registry of the mapping's files, or None where it names none.
+
+    Raises:
+        SourceError: a file is missing, or does not meet the contract.
+    """
+    files = mapping.registry
+    if files.sites is None and files.premises is None and files.meters is None:
+        return None
+    return Registry(
+        sites=_declared_rows(files.sites, SITES, source=source),
+        premises=_declared_rows(files.premises, PREMISES, source=source),
+        meters=_declared_rows(files.meters, METERS, source=source),
+    )
+
+
+def _declared_rows(path: Path | None, table: Table, *, source: str) -> pl.DataFrame:
+    if path is None:
+        return table.empty()
+    try:
+        rows = (
+            pl.read_parquet(path)
+            if path.suffix == ".parquet"
+            else pl.read_csv(path, infer_schema_length=None, try_parse_dates=True)
+        )
+        rows = rows.select(name for name in rows.columns if name in table.column_names)
+        return table.conform(rows.with_columns(source=pl.lit(source)))
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path} does not exist; the mapping names it as the file of {table.qualified_name}."
+        ) from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(f"{path} cannot be read as {table.qualified_name}: {error}.") from error
+
+
+def _declaration(meter_id: str, mapping: Mapping, values: ValueColumns) -> dict[str, object]:
+    defaults = {"commodity": "electricity", "direction": "consumption", "measure": "interval_energy"}
+    declared = defaults | mapping.declared(meter_id, values).stated()
+    missing = [name for name in _DECLARED if declared.get(name) is None]
+    if missing:
+        raise ConfigError(
+            f"The mapping does not say the {', '.join(missing)} of meter {meter_id}; "
+            f"add it under [meters] or [[overrides]]."
+        )
+    return declared

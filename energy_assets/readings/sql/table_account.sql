@@ -1,0 +1,10 @@
+-- readings.landings: what became of the rows of every batch and UTC day.
+SELECT $source AS source, batch_id, time_bucket(INTERVAL 1 DAY, starts_at_utc) AS starts_at_utc, count(*) AS rows_in,
+       count(*) FILTER (WHERE reason IS NULL AND NOT is_repeat) AS stored,
+       count(*) FILTER (WHERE reason IS NULL AND is_repeat) AS duplicate,
+       count(*) FILTER (WHERE reason IS NOT NULL) AS quarantined,
+       printf('%016x', coalesce(bit_xor(hash(meter_id, starts_at_utc, value))
+           FILTER (WHERE reason IS NULL AND NOT is_repeat), 0::UBIGINT)) AS content_hash,
+       $now::TIMESTAMPTZ AS landed_at_utc
+FROM temp.staged_window
+GROUP BY ALL

@@ -1,0 +1,1 @@
+INSERT INTO temp.staged_rows BY NAME SELECT * FROM incoming_rows
