@@ -165,13 +165,15 @@ def _clocks(judged: Expectation, *, hours_per_slot: float) -> tuple[Floats, Ints
     """Return how much better the last three days fit their profile moved by hours, [meter], and those hours."""
     known = np.isfinite(judged.kwh) & np.isfinite(judged.profile_kwh)
     centred = _centred(np.where(known, judged.kwh, 0), known)
+    shape = _centred(np.nan_to_num(judged.profile_kwh), np.ones_like(known))
+    energy = np.einsum("msd,msd->md", centred, centred) * np.einsum("msd,msd->md", shape, shape)
+    size = np.sqrt(np.where(energy > 0, energy, np.inf))
 
     def fit(hours: int) -> Floats:
-        moved = np.roll(np.nan_to_num(judged.profile_kwh), round(hours / hours_per_slot), axis=1)
-        shape = moved - moved.mean(axis=1, keepdims=True)
-        size = np.sqrt((centred**2).sum(axis=1) * (shape**2).sum(axis=1))
-        fitted: Floats = np.where(size > 0, (centred * shape).sum(axis=1) / np.where(size > 0, size, 1), 0)
-        return fitted
+        moved = round(hours / hours_per_slot) % shape.shape[1]
+        late = np.einsum("msd,msd->md", centred[:, moved:], shape[:, : shape.shape[1] - moved])
+        wrapped = np.einsum("msd,msd->md", centred[:, :moved], shape[:, shape.shape[1] - moved :])
+        return np.asarray((late + wrapped) / size)
 
     # A flat day fits nothing better than noise does: its gain counts as its profile stands out of the noise.
     power = np.nan_to_num(judged.profile_kwh.var(axis=1))
