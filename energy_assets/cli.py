@@ -124,11 +124,15 @@ def ingest_table(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet file, or a glob of parts.")],
     mapping: Annotated[Path, typer.Option(help="TOML file that says what the columns mean.")],
     name: Annotated[str | None, typer.Option(help="Name of the source; default: the file's.")] = None,
+    weather_observed: Annotated[Path | None, typer.Option(help="Observed weather in the contract's columns.")] = None,
+    weather_forecast: Annotated[Path | None, typer.Option(help="Weather forecasts in the contract's columns.")] = None,
 ) -> None:
     """Ingest any table of readings with a declared mapping."""
     from energy_assets.showcase import slug_of
 
-    _ingest(name=name or slug_of(file), kind="table", path=file, mapping=mapping)
+    weather = {"weather_observed": weather_observed, "weather_forecast": weather_forecast}
+    options = {key: str(path.absolute()) for key, path in weather.items() if path is not None}
+    _ingest(name=name or slug_of(file), kind="table", path=file, mapping=mapping, options=options)
 
 
 @download.command("ashrae")
@@ -176,7 +180,9 @@ def doctor() -> None:
     raise typer.Exit(1 if troubles else 0)
 
 
-def _ingest(*, name: str, kind: str, path: Path, mapping: Path | None = None) -> None:
+def _ingest(
+    *, name: str, kind: str, path: Path, mapping: Path | None = None, options: dict[str, str] | None = None
+) -> None:
     from pydantic import ValidationError
 
     from energy_assets.errors import ConfigError
@@ -186,7 +192,13 @@ def _ingest(*, name: str, kind: str, path: Path, mapping: Path | None = None) ->
 
     settings = load_settings()
     try:
-        source = Source(name=name, kind=kind, path=path.absolute(), mapping=mapping.absolute() if mapping else None)  # type: ignore[arg-type]
+        source = Source(
+            name=name,
+            kind=kind,
+            path=path.absolute(),
+            mapping=mapping.absolute() if mapping else None,
+            options=options or {},
+        )  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigError(f"The source {name!r} is not well declared: {error.errors()[0]['msg']}.") from error
     counts = land(Lake.from_settings(settings), source, window=None, now=datetime.now(UTC))

@@ -59,7 +59,7 @@ def history_steps(*, first: date, today: date) -> list[Step]:
         Step(title="Forecasts of the last two weeks", job="delivery", first=measured, last=today),
         Step(title="Tomorrow: forecast and prices", job="delivery", first=tomorrow, last=tomorrow),
         Step(title="Error of past forecasts", job="skill", first=measured, last=yesterday),
-        Step(title="Anomaly flags, daily energy", job="derived_marts", first=flagged, last=yesterday),
+        Step(title="Anomaly flags, daily energy", job="derived", first=flagged, last=yesterday),
     ]
 
 

@@ -44,8 +44,19 @@ class Settings(BaseSettings):
     )
     nightly_cron: str = Field("30 2 * * *", description="When the nightly job runs, in the platform's time zone.")
     retrain_cron: str = Field("0 4 * * 0", description="When models are retrained, in the platform's time zone.")
+    training_rows: Annotated[int, Field(ge=1000)] = Field(
+        600_000, description="Rows that models learn from in all; more takes longer and gains little."
+    )
+    training_issues: Annotated[int, Field(ge=10)] = Field(
+        60, description="Nights before the last four weeks that models learn from."
+    )
     timezone: str = Field("UTC", description="IANA time zone of the platform's schedules.")
     currency_code: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field("EUR", description="ISO 4217 currency.")
+    actual_weather_as_forecast: bool = Field(
+        default=False,
+        description="Where no weather forecast was kept, let the observation serve as its own forecast. For history "
+        "without forecasts only: it makes back-filled forecasts look better than they would have been.",
+    )
     open_meteo_enabled: bool = Field(
         default=False, description="Fetch weather for sites with coordinates from Open-Meteo every night."
     )

@@ -1,7 +1,5 @@
 """Anomaly flags: what is wrong or odd about single intervals, by rules with exact reasons."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """When assets run by themselves, and how fresh they must be."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """One blocking check per contract, generated: keys are unique, required values present, values in their range."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Features of a delivery date: what its forecast is made from, stored so that the forecast can be made again."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -26,7 +24,7 @@ from energy_assets.defs.partitions import (
     issue_window,
 )
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message
-from energy_assets.features.matrix import build_features, features_hash, reading_windows
+from energy_assets.features.matrix import Thinning, build_features, features_hash, reading_windows
 from energy_assets.lake import Lake
 from energy_assets.settings import Settings
 from energy_assets.weather.as_known import as_known
@@ -52,7 +50,9 @@ def load_features(
     """Calendar, weather and load features per meter and slot, from nothing that became known after the issue."""
     dates = delivery_dates_of(context)
     issues = [issue_time(each, issue_hour_utc=settings.issue_hour_utc) for each in dates]
-    features = features_of(lake, issues=issues).drop("energy_kwh", "energy_known_at_utc")
+    features = features_of(lake, issues=issues, is_actual_allowed=settings.actual_weather_as_forecast).drop(
+        "energy_kwh", "energy_known_at_utc"
+    )
     commit = lake.replace(
         FEATURES_LOAD,
         features.with_columns(pl.selectors.float().fill_nan(None)),
@@ -65,7 +65,9 @@ def load_features(
     return report(commit, FEATURES_LOAD, meters=features["meter_id"].n_unique(), least_known=known.sort("known"))
 
 
-def features_of(lake: Lake, *, issues: list[datetime], **thinned: object) -> pl.DataFrame:
+def features_of(
+    lake: Lake, *, issues: list[datetime], is_actual_allowed: bool, thinning: Thinning | None = None
+) -> pl.DataFrame:
     """Return the feature rows of the issues from what the lake holds: the one road from tables to features."""
     readings = pl.concat(
         lake.read(
@@ -77,7 +79,11 @@ def features_of(lake: Lake, *, issues: list[datetime], **thinned: object) -> pl.
     )
     span = Window(starts_at_utc=min(issues) - _WEATHER_BEFORE, ends_at_utc=max(issues) + HORIZON)
     weather = as_known(
-        lake.read(WEATHER_OBSERVED, span), lake.read(WEATHER_FORECAST, span), issues=issues, horizon=HORIZON
+        lake.read(WEATHER_OBSERVED, span),
+        lake.read(WEATHER_FORECAST, span),
+        issues=issues,
+        horizon=HORIZON,
+        is_actual_allowed=is_actual_allowed,
     )
     return build_features(
         readings,
@@ -86,7 +92,7 @@ def features_of(lake: Lake, *, issues: list[datetime], **thinned: object) -> pl.
         premises=lake.read(PREMISES),
         weather=weather,
         issues=issues,
-        **thinned,  # type: ignore[arg-type]
+        thinning=thinning,
     )
 
 

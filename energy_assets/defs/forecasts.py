@@ -1,7 +1,5 @@
 """Forecasts: every meter and slot of the coming delivery date, and how good the past ones were."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Jobs, schedules and sensors: what runs every night, every week, and when files or readings change."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """Upkeep of the lake: small files merged, old snapshots expired, files that nothing refers to deleted."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import dagster as dg

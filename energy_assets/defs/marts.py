@@ -1,7 +1,5 @@
 """Serving marts: small tables shaped for the pages that read them."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """Sites, premises and meters, as the declared sources describe them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Partitions: UTC days of data, and delivery dates; and the windows and issue times that follow from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 

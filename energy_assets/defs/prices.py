@@ -1,7 +1,5 @@
 """Price curves: one per zone and delivery date, from the forecast net load, with the account of the day beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Readings: landed as they came, refused with a reason, and turned into energy per meter and interval."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 

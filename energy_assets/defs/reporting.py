@@ -1,7 +1,5 @@
 """How an asset reports: rows, snapshot and a few figures as metadata; and the shared looks of every asset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

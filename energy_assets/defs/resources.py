@@ -1,7 +1,5 @@
 """What assets are given: the settings, the lake and the model registry, each built from the settings once a run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

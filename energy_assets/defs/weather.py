@@ -1,7 +1,5 @@
 """Weather: observations of the day and the forecasts that were issued on it, from files and from Open-Meteo."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

@@ -173,6 +173,12 @@ class Registry:
             found = _version_of(client, name, alias)
         return None if found is None else int(found.version)
 
+    def snapshots_learned_from(self) -> list[int]:
+        """Return the lake snapshots that any registered version learned from; they must outlive maintenance."""
+        with self._session() as client:
+            versions = client.search_model_versions(max_results=1000)
+        return sorted({int(each.tags["lake_snapshot_id"]) for each in versions if "lake_snapshot_id" in each.tags})
+
     def resolve(self, name: str, *, alias: Alias = "champion") -> LoadedModel:
         """Return the version behind an alias, loaded.
 
@@ -226,8 +232,8 @@ class Registry:
 
     def _fetch(self, found: Found, scratch: Path) -> Path:
         with self._session():
-            import mlflow  # noqa: PLC0415  takes seconds
-            from mlflow.exceptions import MlflowException  # noqa: PLC0415
+            import mlflow
+            from mlflow.exceptions import MlflowException
 
             try:
                 folder = mlflow.artifacts.download_artifacts(
@@ -259,7 +265,7 @@ class Registry:
         name: str,
     ) -> tuple[str, str, str, str]:
         """Log one run with its model and return run id, model URI, model id and the archive's SHA-256."""
-        import mlflow  # noqa: PLC0415  takes seconds
+        import mlflow
 
         title = f"{name} to {facts.training_ends_at_utc:%Y-%m-%d}"
         with tempfile.TemporaryDirectory() as scratch:
@@ -286,7 +292,7 @@ class Registry:
         return run.info.run_id, logged.model_uri, logged.model_id, digest
 
     def _experiment(self, client: Any) -> str:
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415  takes seconds
+        from mlflow.exceptions import MlflowException
 
         location = None
         if self.artifact_folder is not None:
@@ -310,9 +316,9 @@ class Registry:
             os.environ.setdefault(variable, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import mlflow  # noqa: PLC0415  takes seconds
-            import mlflow.pyfunc  # noqa: PLC0415
-            from mlflow.exceptions import MlflowException  # noqa: PLC0415
+            import mlflow
+            import mlflow.pyfunc
+            from mlflow.exceptions import MlflowException
 
             for noisy in ("mlflow", "alembic"):
                 logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -325,7 +331,7 @@ class Registry:
 
 
 def _version_of(client: Any, name: str, alias: Alias) -> Any | None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415  takes seconds
+    from mlflow.exceptions import MlflowException
 
     try:
         return client.get_model_version_by_alias(name, alias)
@@ -336,7 +342,7 @@ def _version_of(client: Any, name: str, alias: Alias) -> Any | None:
 
 
 def _ensure_registered(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415  takes seconds
+    from mlflow.exceptions import MlflowException
 
     try:
         client.create_registered_model(name, description=f"{name}: see the card of each version.")
@@ -346,7 +352,7 @@ def _ensure_registered(client: Any, name: str) -> None:
 
 
 def _exists(client: Any, name: str) -> bool:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415  takes seconds
+    from mlflow.exceptions import MlflowException
 
     try:
         client.get_registered_model(name)
@@ -371,8 +377,8 @@ def _verdict(*, has_champion: bool, obstacle: str | None) -> str:
 
 
 def _signature(example: pl.DataFrame, predicted: pl.DataFrame) -> Any:
-    from mlflow.models import ModelSignature  # noqa: PLC0415  takes seconds
-    from mlflow.types import ColSpec, DataType, Schema  # noqa: PLC0415
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
 
     def schema(frame: pl.DataFrame) -> Any:
         kinds = {name: _WIRE_TYPES.get(str(dtype.base_type()), "double") for name, dtype in frame.schema.items()}

@@ -1,0 +1,179 @@
+"""Models: trained on what the lake holds, judged on days they have not seen, registered in MLflow."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from energy_assets.contracts import METERS, READINGS_INTERVAL, WEATHER_OBSERVED
+from energy_assets.defs.features import features_of
+from energy_assets.defs.reporting import OWNERS, table_of
+from energy_assets.features.matrix import FEATURES, Thinning, features_hash
+from energy_assets.lake import Lake
+from energy_assets.models.card import TrainingFacts
+from energy_assets.models.plots import plots_of
+from energy_assets.models.registry import ModelVersion, Registry, registered_name
+from energy_assets.models.spec import ModelSpec
+from energy_assets.models.training import Trained, train
+from energy_assets.settings import Settings
+from energy_assets.sql import Query
+
+_SEED = 0
+
+
+@dg.asset(
+    key=["models", "load"],
+    group_name="models",
+    owners=OWNERS,
+    kinds={"xgboost", "mlflow"},
+    deps=[READINGS_INTERVAL.asset_key, WEATHER_OBSERVED.asset_key, METERS.asset_key],
+)
+def load_models(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    registry: dg.ResourceParam[Registry],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """Quantile models per commodity and interval class, registered with metrics against the plain baselines.
+
+    A new version becomes `challenger`; the first one becomes `champion` if it beats last week on unseen days.
+    """
+    snapshot_id = lake.snapshot_id()
+    meters = lake.read(METERS)
+    issues = training_issues(lake, settings=settings)
+    share = thinning_share(meters, issues=len(issues), rows=settings.training_rows)
+    features = features_of(
+        lake,
+        issues=issues,
+        is_actual_allowed=settings.actual_weather_as_forecast,
+        thinning=Thinning(share=share, seed=_SEED),
+    )
+    rows, spec = [], ModelSpec()
+    for (commodity, minutes), group in _classes(features, meters):
+        name = registered_name(commodity, interval_minutes=minutes)
+        trained = train(group, spec=spec, seed=_SEED, threads=settings.threads)
+        if isinstance(trained, str):
+            rows.append({"model": name, "version": None, "alias": None, "why": trained})
+            continue
+        version = registry.register(
+            trained.variants,
+            name=name,
+            facts=_facts(trained, group, snapshot_id=snapshot_id, spec=spec),
+            metrics=trained.metrics,
+            plots=plots_of(trained.unseen),
+            input_example=group.head(5).select(pl.exclude("energy_kwh", "energy_known_at_utc")),
+        )
+        rows.append(_summary(name, version, trained))
+        context.log.info("%s version %d from %d rows", name, version.version, trained.training_rows)
+    summary = pl.DataFrame(rows, infer_schema_length=None)
+    return dg.MaterializeResult(
+        metadata={
+            "models": table_of(summary),
+            "lake_snapshot": snapshot_id,
+            "issues": len(issues),
+            "rows": features.height,
+            "mlflow": registry.tracking_uri,
+        }
+    )
+
+
+@dg.asset_check(asset=["models", "load"], name="champions_beat_last_week")
+def champions_beat_last_week(registry: dg.ResourceParam[Registry], lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Every model that the meters need has a champion; only models better than last week on unseen days become one."""
+    from energy_assets.forecasts.champions import model_names
+
+    names = model_names(lake.read(METERS))
+    without = [name for name in names if registry.version(name) is None]
+    return dg.AssetCheckResult(
+        passed=not without,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"no champion: {', '.join(without)}" if without else f"{len(names)} models have a champion",
+    )
+
+
+def training_issues(lake: Lake, *, settings: Settings) -> list[datetime]:
+    """Return the issue times to learn from: midnights between the first and the last reading, newest first kept.
+
+    The step between them is a whole number of days that is no multiple of seven, so that every weekday is met.
+    """
+    span = lake.query(Query.from_file("energy_assets.defs", "reading_span")).row(0)
+    if span[0] is None:
+        return []
+    first, last = (moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) for moment in span)
+    newest = last - timedelta(days=1)
+    days = (newest - first).days - 14
+    step = max(1, days // settings.training_issues)
+    step += step % 7 == 0
+    recent = [newest - timedelta(days=day) for day in range(28) if day < days]
+    older = [newest - timedelta(days=day) for day in range(28, max(days, 28), step)]
+    return sorted(issue + timedelta(hours=settings.issue_hour_utc) for issue in recent + older)
+
+
+def thinning_share(meters: pl.DataFrame, *, issues: int, rows: int) -> float:
+    """Return the share of all rows to keep so that about `rows` are left."""
+    slots = (2 * 1440 / meters["interval_minutes"]).sum() if meters.height else 0
+    expected = float(slots) * max(issues, 1)
+    return min(1.0, rows / expected) if expected else 1.0
+
+
+def _classes(features: pl.DataFrame, meters: pl.DataFrame) -> list[tuple[tuple[str, int], pl.DataFrame]]:
+    named = features.join(meters.select("meter_id", "commodity"), on="meter_id", how="left", maintain_order="left")
+    groups = named.partition_by("commodity", "interval_minutes", as_dict=True, include_key=True)
+    return [
+        ((str(commodity), int(minutes)), group.drop("commodity"))
+        for (commodity, minutes), group in sorted(groups.items(), key=str)
+    ]
+
+
+def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: ModelSpec) -> TrainingFacts:
+    return TrainingFacts(
+        lake_snapshot_id=snapshot_id,
+        git_commit=_git_commit(),
+        feature_columns=FEATURES,
+        features_hash=features_hash(features.head(1)),
+        data_hash=features_hash(features),
+        training_starts_at_utc=trained.training_starts_at_utc,
+        training_ends_at_utc=trained.training_ends_at_utc,
+        training_rows=trained.training_rows,
+        meters=features["meter_id"].n_unique(),
+        seed=_SEED,
+        unseen_starts_at_utc=trained.unseen_starts_at_utc,
+        unseen_ends_at_utc=trained.unseen_ends_at_utc,
+        parameters=spec.parameters(),
+    )
+
+
+def _summary(name: str, version: ModelVersion, trained: Trained) -> dict[str, object]:
+    model, last_week = trained.metrics["model"], trained.metrics.get("last_week", {})
+    return {
+        "model": name,
+        "version": version.version,
+        "alias": ", ".join(version.aliases),
+        "why": version.not_promoted_because,
+        "nmae": model.get("nmae"),
+        "nmae_last_week": last_week.get("nmae"),
+        "coverage_80": model.get("coverage_80"),
+        "rows": trained.training_rows,
+    }
+
+
+def _git_commit() -> str:
+    """Return the commit of the checkout that this package runs from, with a mark where it was changed since."""
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+checks = [champions_beat_last_week]
