@@ -9,7 +9,7 @@ import polars as pl
 from energy_assets.forecasts.nodes import memberships
 
 BASELINE_WEEKS = {"last_week": (1,), "mean_4_weeks": (1, 2, 3, 4)}
-_LONGEST_LAG = timedelta(weeks=4, hours=2)
+_CLOCK_CHANGE = timedelta(hours=2)
 
 
 def with_actuals(
@@ -37,10 +37,7 @@ def _meter_values(
     zones = meters.select("meter_id", "site_id").join(
         sites.select("site_id", "timezone"), on="site_id", how="left", validate="m:1"
     )
-    first = forecasts["starts_at_utc"].min()
-    known = readings.filter(pl.col("energy_kwh").is_finite())
-    if first is not None:
-        known = known.filter(pl.col("starts_at_utc") >= first - _LONGEST_LAG)  # type: ignore[operator]
+    known = readings.filter(pl.col("energy_kwh").is_finite(), _near_whole_weeks_before(forecasts))
     known = known.select("meter_id", "starts_at_utc", "energy_kwh")
     wanted = forecasts.filter(pl.col("node_kind") == "meter").select(meter_id="node_id", starts_at_utc="starts_at_utc")
     wanted = wanted.unique().join(zones, on="meter_id", how="inner").with_columns(pl.col("timezone").fill_null("UTC"))
@@ -60,6 +57,19 @@ def _meter_values(
     baselines = {name: pl.mean_horizontal(f"_week_{week}" for week in weeks) for name, weeks in BASELINE_WEEKS.items()}
     return values.select("starts_at_utc", "actual_kwh", node_id="meter_id", **baselines).select(
         "node_id", "starts_at_utc", "actual_kwh", *BASELINE_WEEKS
+    )
+
+
+def _near_whole_weeks_before(forecasts: pl.DataFrame) -> pl.Expr:
+    """Return whether a reading lies in the span of the forecasts, or whole weeks before it."""
+    first, last = forecasts.select(
+        pl.col("starts_at_utc").min().alias("first"), pl.col("starts_at_utc").max().alias("last")
+    ).row(0)
+    if first is None:
+        return pl.lit(value=False)
+    spans = [(first - timedelta(weeks=week), last - timedelta(weeks=week)) for week in range(5)]
+    return pl.any_horizontal(
+        pl.col("starts_at_utc").is_between(start - _CLOCK_CHANGE, end + _CLOCK_CHANGE) for start, end in spans
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import polars as pl
 
 from energy_assets.contracts import FORECASTS_LOAD, QUANTILE_COLUMNS, UTC_TIME, WEATHER_OBSERVED, WEATHER_QUANTITIES
@@ -213,26 +214,31 @@ def _finished(
 ) -> pl.DataFrame:
     """Return the contract's rows: bands widened, quantiles in order, not below zero unless the meter's readings are."""
     factor = pl.col("method").replace_strict(dict(widening), default=1.0, return_dtype=pl.Float64)
-    wide = {name: pl.col("q50") + (pl.col(name) - pl.col("q50")) * factor for name in QUANTILE_COLUMNS if name != "q50"}
-    rows = rows.with_columns(**wide)
-    floor = pl.when(~pl.col("is_signed")).then(0.0)
-    ordered = pl.concat_list(QUANTILE_COLUMNS).list.sort()
-    values = {name: pl.max_horizontal(ordered.list.get(index), floor) for index, name in enumerate(QUANTILE_COLUMNS)}
-    loaded = [champion for champion in champions.values() if isinstance(champion, LoadedModel)]
-    versions = {champion.name: champion.model_version for champion in loaded}
-    notices = {champion.name: champion.notice for champion in loaded if champion.notice}
-    dashed = pl.col("commodity").str.replace_all("_", "-")
-    name = pl.format("load-{}-{}min", dashed, "interval_minutes")
+    wide = rows.select((pl.col(QUANTILE_COLUMNS) - pl.col("q50")) * factor + pl.col("q50"))
+    floor = np.where(rows["is_signed"].fill_null(value=False).to_numpy(), -np.inf, 0.0)
+    ordered = np.maximum(np.sort(wide.to_numpy(), axis=1), floor[:, None])
+    rows = rows.with_columns(pl.Series(name, ordered[:, index]) for index, name in enumerate(QUANTILE_COLUMNS))
+    rows = rows.join(_served_by(rows, champions), on=["commodity", "interval_minutes"], how="left", validate="m:1")
     by_model = pl.col("rung") <= 1
-    rows = rows.with_columns(**values).with_columns(
-        model_version=pl.when(by_model).then(name.replace_strict(versions, default=None, return_dtype=pl.String)),
-        notice=pl.when(by_model).then(name.replace_strict(notices, default=None, return_dtype=pl.String)),
-    )
+    reason = pl.concat_str(pl.when(by_model).then("notice"), "reason", separator="+", ignore_nulls=True)
     rows = rows.with_columns(
-        reason=pl.concat_str("notice", "reason", separator="+", ignore_nulls=True).replace("", None)
+        model_version=pl.when(by_model).then("model_version"), reason=pl.when(reason != "").then(reason)
     )
-    rows = rows.rename({"meter_id": "node_id"}).join(
-        known.select(node_id="meter_id", site_id="site_id"), on="node_id", how="left", validate="m:1"
-    )
+    sites = known.select("meter_id", "site_id")
+    rows = rows.join(sites, on="meter_id", how="left", validate="m:1").rename({"meter_id": "node_id"})
     rows = rows.with_columns(node_kind=pl.lit("meter"), features_hash=pl.lit(features_hash))
     return FORECASTS_LOAD.conform(rows.select(FORECASTS_LOAD.column_names).sort("node_id", "starts_at_utc"))
+
+
+def _served_by(rows: pl.DataFrame, champions: Mapping[str, Champion]) -> pl.DataFrame:
+    """Return per commodity and interval class the model version that serves it and what was odd about it."""
+    classes = rows.select("commodity", "interval_minutes").unique()
+    answers = [
+        champions.get(registered_name(commodity, interval_minutes=minutes))
+        for commodity, minutes in classes.iter_rows()
+    ]
+    loaded = [answer if isinstance(answer, LoadedModel) else None for answer in answers]
+    return classes.with_columns(
+        pl.Series("model_version", [each and each.model_version for each in loaded], dtype=pl.String),
+        pl.Series("notice", [each and each.notice for each in loaded], dtype=pl.String),
+    )
