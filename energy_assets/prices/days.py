@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 # Weights that make the mean of a near-normal quantity from its 10 %, 50 % and 90 % quantiles (Swanson's rule).
 SCENARIO_WEIGHTS = np.array([0.3, 0.4, 0.3])
 MEDIAN = 1
+LONGEST_SLOT_MINUTES = 60
 OPTIONAL = ("consumption_kwh", "wholesale_price", "carbon_kg_per_kwh", "temperature_c")
 
 
@@ -131,7 +132,11 @@ def _interval_minutes(starts: list[datetime], *, zone: ZoneConfig, delivery_date
     begin, end = day_bounds(delivery_date, zone=zone)
     length_minutes = int((end - begin).total_seconds()) // 60
     interval, rest = divmod(length_minutes, len(starts))
-    if rest or not interval or starts != day_slots(delivery_date, zone=zone, interval_minutes=interval):
+    if (
+        rest
+        or not 0 < interval <= LONGEST_SLOT_MINUTES
+        or starts != day_slots(delivery_date, zone=zone, interval_minutes=interval)
+    ):
         raise ContractError(
             f"{len(starts)} slots from {starts[0]} to {starts[-1]} are not the even slots of {begin} .. {end}: "
             f"give {where} on that day's own 23, 24 or 25 hours."

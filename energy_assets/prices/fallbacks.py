@@ -30,8 +30,8 @@ def project(marginal: Floats, *, billed_kwh: Floats, limits: DayLimits) -> Shape
 
     Distance is weighted by the reference load, so that one adder serves all slots that are not at a limit.
     """
-    import clarabel  # noqa: PLC0415
-    from scipy import sparse  # noqa: PLC0415
+    import clarabel
+    from scipy import sparse
 
     slots = len(marginal)
     money = max(float(np.abs(marginal).max()), abs(limits.cap), 1e-9)

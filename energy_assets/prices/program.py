@@ -83,8 +83,8 @@ def solve_program(
     zone: ZoneConfig, *, day: DayForecast, supply: SupplyCost, response: Response, limits: DayLimits
 ) -> Solution | str:
     """Return the solution of the welfare program, or what the solver said when it found none."""
-    import clarabel  # noqa: PLC0415
-    from scipy import sparse  # noqa: PLC0415
+    import clarabel
+    from scipy import sparse
 
     program = _Program(zone=zone, day=day, supply=supply, response=response, limits=limits)
     equal, less = program.equalities(), program.inequalities()
@@ -146,7 +146,7 @@ class _Program:
 
     def objective(self) -> tuple[object, Floats]:
         """Return the upper triangle of the quadratic form, and the linear form."""
-        from scipy import sparse  # noqa: PLC0415
+        from scipy import sparse
 
         diagonal = np.zeros(self.size)
         diagonal[self.x] = self.own + self.shift.sum(axis=0)
