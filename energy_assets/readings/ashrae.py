@@ -87,7 +87,6 @@ def _possible_meters(source: Source, buildings: pl.DataFrame, *, batch_id: str) 
         meter_key=pl.col("building_id") * 2**_BUILDING_BITS + pl.col("code"),
         meter_id=pl.format("{}.{}.{}", pl.lit(source.name), "building_id", "commodity"),
         unit=pl.when(is_electricity).then("electricity_unit").otherwise(pl.lit("kWh")).fill_null("kWh"),
-        measure=pl.lit("interval_energy"),
         offset_us=pl.col("utc_offset_minutes") * 60_000_000,
         batch_id=pl.lit(batch_id),
     )
@@ -112,7 +111,7 @@ def _is_clean(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> bool:
     if mark.header != COLUMNS or landing.scalar(connection, "landing_count_cells") != mark.data_lines:
         return False
     landing.run(connection, "landing_days")
-    return landing.scalar(connection, "landing_count_faults") == 0
+    return landing.scalar(connection, "landing_count_faulty_days") == 0
 
 
 def _read_lines(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> None:

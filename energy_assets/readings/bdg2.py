@@ -134,7 +134,6 @@ def _columns(
             meter_key=pl.lit(index * 2**_FILE_BITS, dtype=pl.Int64) + pl.col("position"),
             meter_id=pl.format("{}.{}.{}", pl.lit(source.name), "column_name", pl.lit(kind.meter_suffix)),
             unit=pl.lit(water_unit if kind.is_water else "kWh"),
-            measure=pl.lit("interval_energy"),
             offset_us=pl.col("utc_offset_minutes") * 60_000_000,
             batch_id=pl.lit(mark.batch_id),
             commodity=pl.lit(kind.commodity),

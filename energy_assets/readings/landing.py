@@ -36,7 +36,6 @@ STAGED_METERS = pl.Schema(
         "meter_key": pl.Int64,
         "meter_id": pl.String,
         "unit": pl.String,
-        "measure": pl.String,
         "offset_us": pl.Int64,
         "batch_id": pl.String,
     }

@@ -21,6 +21,6 @@ SELECT
     bit_or(1::BIGINT << hour(starts_at)) AS hours,
     max(epoch_us(starts_at) % 3_600_000_000) = 0 AS is_on_the_hour,
     bit_xor(hash(meter_key, starts_at, value)) AS fingerprint,
-    count(*) FILTER (starts_at IS NULL OR NOT coalesce(isfinite(value), false)) AS faults
+    count(*) > count(starts_at) OR count(*) > count(value) OR NOT isfinite(sum(value)) AS is_faulty
 FROM placed
 GROUP BY meter_key, utc_day
