@@ -26,3 +26,7 @@ class LakeError(EnergyAssetsError):
 
 class ModelError(EnergyAssetsError):
     """A model cannot be trained, registered, resolved or loaded."""
+
+
+class LedgerError(EnergyAssetsError):
+    """The ledger's files, signatures or proofs do not hold together, or an entry contradicts a published one."""
