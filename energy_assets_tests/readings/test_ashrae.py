@@ -16,6 +16,7 @@ from energy_assets.errors import SourceError
 from energy_assets.readings import ashrae
 from energy_assets.readings.ashrae_sites import GEPIII_SITES, standard_offset_minutes
 from energy_assets.readings.known_dirt import known_dirt
+from energy_assets.readings.landing import account, fingerprint
 from energy_assets.readings.source import Source, Staged
 from energy_assets_tests.readings.staging import ACCOUNT, NOW, Tables, tables_of, utc_connection
 from energy_assets_tests.real_sets import write_gepiii_slice
@@ -266,6 +267,15 @@ def test_a_file_that_is_written_to_while_it_is_read_is_not_landed(tmp_path: Path
     finally:
         stop.set()
         writer.join()
+
+
+def test_a_file_that_changes_after_its_fingerprint_is_not_landed(tmp_path: Path):
+    source = write(tmp_path, csv(*GOOD))
+    ashrae.stage(CONNECTION, source, window=None, now=NOW)
+    mark = fingerprint(tmp_path / "train.csv")
+    write(tmp_path, csv(*GOOD, GOOD[0]))
+    with pytest.raises(SourceError, match=r"train\.csv changed while it was read"):
+        account(CONNECTION, source, [mark], window=None, now=NOW, registry=None)
 
 
 def test_the_horizon_of_test_csv_is_read(tmp_path: Path):

@@ -1,5 +1,5 @@
 -- One row a meter and UTC day: enough to see faults and repeats without sorting the cells. Hours are a bit set: a day
--- whose cells all lie on different full hours has no repeat. Calendar functions of TIMESTAMP are many times faster here
+-- whose cells all lie in different hours has no repeat. Calendar functions of TIMESTAMP are many times faster here
 -- than divisions, and than those of TIMESTAMPTZ.
 CREATE OR REPLACE TEMP TABLE staged_days AS
 WITH placed AS (
@@ -19,7 +19,6 @@ SELECT
     count(*) AS cells,
     min(starts_at) AS first_at,
     bit_or(1::BIGINT << hour(starts_at)) AS hours,
-    max(epoch_us(starts_at) % 3_600_000_000) = 0 AS is_on_the_hour,
     bit_xor(hash(meter_key, starts_at, value)) AS fingerprint,
     count(*) > count(starts_at) OR count(*) > count(value) OR NOT isfinite(sum(value)) AS is_faulty
 FROM placed

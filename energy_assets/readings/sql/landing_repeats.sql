@@ -1,7 +1,7 @@
 -- Cells that say again what another cell said: same meter, same time, same value. Only suspicious days are looked at.
 CREATE OR REPLACE TEMP TABLE staged_repeats AS
 WITH suspicious AS (
-    SELECT meter_key, utc_day FROM temp.staged_days WHERE NOT is_on_the_hour OR bit_count(hours) < cells
+    SELECT meter_key, utc_day FROM temp.staged_days WHERE bit_count(hours) < cells
 ),
 ranked AS (
     SELECT
