@@ -1,0 +1,1 @@
+"""Models behind one `fit` and `predict`: from feature rows to quantiles in kWh, measured and calibrated."""

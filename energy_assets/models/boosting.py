@@ -1,0 +1,110 @@
+"""XGBoost as this package uses it: matrices streamed in chunks, boosters trained, stored as UBJSON, and predicted with.
+
+The only module that imports xgboost. Chunks keep the float matrix from existing twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from energy_assets.errors import ModelError
+from energy_assets.features.history import Floats
+from energy_assets.models.design import scaled
+
+CHUNK_ROWS = 65_536
+_BINS = 128
+
+
+def library() -> Any:
+    """Return the xgboost module; its waiting threads sleep: spinning took ten times as long on a busy machine."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import xgboost
+
+    return xgboost
+
+
+def streamed_matrix(
+    rows: pl.DataFrame, *, columns: tuple[str, ...], label: Floats, threads: int, reference: Any = None
+) -> Any:
+    """Return a quantile matrix of the rows' scaled features, made chunk by chunk; `reference` lends its bins."""
+    xgb = library()
+
+    class Chunks(xgb.DataIter):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self._parts = _parts(rows, label)
+            super().__init__()
+
+        def next(self, input_data: Any) -> bool:
+            part = next(self._parts, None)
+            if part is None:
+                return False
+            frame, labels = part
+            input_data(data=scaled(frame, columns), label=labels)
+            return True
+
+        def reset(self) -> None:
+            self._parts = _parts(rows, label)
+
+    return xgb.QuantileDMatrix(Chunks(), ref=reference, max_bin=_BINS, nthread=threads)
+
+
+def train(
+    parameters: dict[str, object], matrix: Any, *, rounds: int, threads: int, seed: int, watch: Any = None
+) -> tuple[Any, int]:
+    """Return a booster and its number of rounds; with `watch` the best round on that matrix."""
+    settings = {
+        "tree_method": "hist",
+        "grow_policy": "lossguide",
+        "max_depth": 0,
+        "max_bin": _BINS,
+        "nthread": threads,
+        "seed": seed,
+        "verbosity": 0,
+        **parameters,
+    }
+    stopping = {} if watch is None else {"evals": [(watch, "tail")], "early_stopping_rounds": 30}
+    booster = library().train(settings, matrix, rounds, verbose_eval=False, **stopping)
+    best = rounds if watch is None else int(booster.best_iteration) + 1
+    return booster[:best], best
+
+
+def predict(booster: Any, rows: pl.DataFrame, *, columns: tuple[str, ...], outputs: int = 1) -> Floats:
+    """Return predictions [row] or [row, output], computed in chunks."""
+    parts = [np.empty((0, outputs), dtype=np.float32)]
+    parts += [
+        booster.inplace_predict(scaled(part, columns)).reshape(part.height, outputs)
+        for part in rows.iter_slices(CHUNK_ROWS)
+    ]
+    values: Floats = np.concatenate(parts).astype(np.float32)
+    return values[:, 0] if outputs == 1 else values
+
+
+def save_booster(booster: Any, path: Path) -> None:
+    """Write a booster as UBJSON."""
+    booster.save_model(path)
+
+
+def load_booster(path: Path) -> Any:
+    """Return the booster in a UBJSON file.
+
+    Raises:
+        ModelError: the file is missing or not a booster.
+    """
+    xgb = library()
+    booster = xgb.Booster()
+    try:
+        booster.load_model(path)
+    except xgb.core.XGBoostError as error:
+        raise ModelError(f"{path} is not a booster: {str(error).splitlines()[0]}; train the model again.") from error
+    return booster
+
+
+def _parts(rows: pl.DataFrame, label: Floats) -> Iterator[tuple[pl.DataFrame, Floats]]:
+    for start in range(0, rows.height, CHUNK_ROWS):
+        yield rows.slice(start, CHUNK_ROWS), label[start : start + CHUNK_ROWS]
