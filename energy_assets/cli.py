@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,7 +71,7 @@ def nightly() -> None:
 
 @app.command()
 def backfill(
-    first: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First UTC day of data.")],
+    first: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="First UTC day of data.")],
     today: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day to stand on.")] = None,
 ) -> None:
     """Materialise the whole graph over the history of the declared sources, up to a night of your choice."""
@@ -198,7 +199,7 @@ def _ingest(
             path=path.absolute(),
             mapping=mapping.absolute() if mapping else None,
             options=options or {},
-        )  # type: ignore[arg-type]
+        )
     except ValidationError as error:
         raise ConfigError(f"The source {name!r} is not well declared: {error.errors()[0]['msg']}.") from error
     counts = land(Lake.from_settings(settings), source, window=None, now=datetime.now(UTC))
@@ -214,6 +215,8 @@ def _ingest(
 
 def main() -> None:
     """Run the command; an error that the package raises on purpose is a message, not a traceback."""
+    # Waiting OpenMP threads that spin starve the other processes of a small machine; XGBoost reads this when loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except EnergyAssetsError as error:

@@ -38,7 +38,7 @@ def declare_community(
 
     folder = settings.home / "community"
     with console.status("Generating the community …") as status:
-        manifest = generate(
+        generate(
             folder,
             buildings=buildings,
             households=households,
@@ -58,9 +58,8 @@ def declare_community(
         readings = folder / "households"
         save_source(
             settings.sources_folder,
-            Source(name="homes", kind="table", path=readings, mapping=readings / "mapping.toml", options=weather),
+            Source(name="households", kind="table", path=readings, mapping=readings / "mapping.toml", options=weather),
         )
-    del manifest
 
 
 def show_outcome(settings: Settings, *, today: date, seconds: Mapping[str, float], console: Console) -> None:
@@ -190,7 +189,7 @@ def _price(lake: Lake, *, today: date, console: Console) -> None:
     zones = (
         curves.group_by("zone_id").agg(pl.col("net_load_q50_kwh").sum()).sort("net_load_q50_kwh")["zone_id"].to_list()
     )
-    zone = next((each for each in zones if each.startswith("homes")), zones[-1])
+    zone = next((each for each in zones if each.startswith("households")), zones[-1])
     curve = curves.filter(pl.col("zone_id") == zone).sort("starts_at_utc")
     prices = [units / PRICE_UNITS_PER_CURRENCY for units in curve["price_units"]]
     dearest, cheapest = (

@@ -24,7 +24,7 @@ READINGS_RAW = Table(
     ),
     key=("meter_id", "starts_at_utc", "source", "payload_hash"),
     window_column="starts_at_utc",
-    partitioned_by=("year(starts_at_utc)", "month(starts_at_utc)"),
+    # No partitions: month() of 20 million time stamps would cost more than writing them, and row groups prune as well.
 )
 
 READINGS_QUARANTINE = Table(
