@@ -15,6 +15,7 @@ from energy_assets.contracts.readings import (
     READINGS_QUARANTINE,
     READINGS_RAW,
 )
+from energy_assets.contracts.settlement import SETTLEMENT_STATEMENTS
 from energy_assets.contracts.table import UTC_TIME, Column, Table, Window
 from energy_assets.contracts.weather import WEATHER_FORECAST, WEATHER_OBSERVED, WEATHER_QUANTITIES
 
@@ -36,6 +37,7 @@ TABLES: tuple[Table, ...] = (
     ANOMALIES_FEEDBACK,
     PRICES_CURVES,
     PRICES_DAYS,
+    SETTLEMENT_STATEMENTS,
     MARTS_DAILY_ENERGY,
     MARTS_OUTLOOK,
 )
@@ -59,6 +61,7 @@ __all__ = [
     "READINGS_LANDINGS",
     "READINGS_QUARANTINE",
     "READINGS_RAW",
+    "SETTLEMENT_STATEMENTS",
     "SITES",
     "TABLES",
     "UTC_TIME",

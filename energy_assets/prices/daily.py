@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -54,8 +54,10 @@ def price_delivery(
     """
     curves, days, skipped = [PRICES_CURVES.empty()], [PRICES_DAYS.empty()], {}
     for zone in zones:
-        starts = datetime.combine(delivery_date, time(0), tzinfo=ZoneInfo(zone.timezone))
-        ends = datetime.combine(delivery_date + timedelta(days=1), time(0), tzinfo=ZoneInfo(zone.timezone))
+        starts = datetime.combine(delivery_date, time(0), tzinfo=ZoneInfo(zone.timezone)).astimezone(UTC)
+        ends = datetime.combine(delivery_date + timedelta(days=1), time(0), tzinfo=ZoneInfo(zone.timezone)).astimezone(
+            UTC
+        )
         load = net_load(forecasts, zone_id=zone.zone_id).filter(
             pl.col("starts_at_utc") >= starts, pl.col("starts_at_utc") < ends
         )

@@ -1,0 +1,99 @@
+"""What is still to come: a household's bill at the month's end as a range, and its cost or profit for 90 days.
+
+The range takes every slot's quantile at once, which is the widest that the forecast allows: errors of a household are
+assumed to be all of one sign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from energy_assets.errors import ContractError
+from energy_assets.prices.zones import ZoneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class BillRange:
+    """A bill at the end of a period, in 1e-8 currency: what is settled, and the rest at three quantiles."""
+
+    settled_amount: int
+    low_amount: int
+    expected_amount: int
+    high_amount: int
+
+
+def bill_range(settled_amount: int, *, forecast: pl.DataFrame, curves: pl.DataFrame) -> BillRange:
+    """Return the range of a premise's bill at the end of its period.
+
+    Args:
+        settled_amount: Bill to date, 1e-8 currency.
+        forecast: starts_at_utc, q10, q50, q90 of the net load in kWh for the slots that are not settled.
+        curves: starts_at_utc, price_units, export_price_units of those slots, published or forecast.
+
+    Raises:
+        ContractError: a slot of the forecast has no price.
+    """
+    priced = _priced(forecast, curves=curves)
+    rest = priced.select(_amount(level).round().cast(pl.Int64).alias(level) for level in ("q10", "q50", "q90"))
+    sums = rest.sum().row(0, named=True)
+    low, high = sorted((sums["q10"], sums["q90"]))
+    return BillRange(
+        settled_amount=settled_amount,
+        low_amount=settled_amount + min(low, sums["q50"]),
+        expected_amount=settled_amount + sums["q50"],
+        high_amount=settled_amount + max(high, sums["q50"]),
+    )
+
+
+def household_costs(forecast: pl.DataFrame, *, curves: pl.DataFrame, zone: ZoneConfig) -> pl.DataFrame:
+    """Return energy and cost of a household per local day, for as long as the forecast reaches.
+
+    Args:
+        forecast: starts_at_utc, consumption_kwh, production_kwh per slot.
+        curves: starts_at_utc, price_units, export_price_units, and `origin` where a price is not published yet.
+        zone: The price zone; its time zone makes the days.
+
+    Returns:
+        local_day, consumption_kwh, production_kwh, cost (currency; what is drawn at the price), profit (currency; what
+        is fed in at the feed-in price), balance (profit less cost), published_share of the slots.
+    """
+    net = pl.col("consumption_kwh") - pl.col("production_kwh")
+    priced = _priced(forecast, curves=curves).with_columns(
+        local_day=pl.col("starts_at_utc").dt.convert_time_zone(zone.timezone).dt.date(),
+        cost=pl.max_horizontal(net, 0.0) * pl.col("price_units") / 1e5,
+        profit=pl.max_horizontal(-net, 0.0) * pl.col("export_price_units") / 1e5,
+        published=(pl.col("origin") == "published") if "origin" in curves.columns else pl.lit(value=True),
+    )
+    return (
+        priced.group_by("local_day")
+        .agg(
+            pl.col("consumption_kwh", "production_kwh", "cost", "profit").sum(),
+            published_share=pl.col("published").mean(),
+        )
+        .with_columns(balance=pl.col("profit") - pl.col("cost"))
+        .sort("local_day")
+    )
+
+
+def _priced(forecast: pl.DataFrame, *, curves: pl.DataFrame) -> pl.DataFrame:
+    names = ["price_units", "export_price_units", *(["origin"] if "origin" in curves.columns else [])]
+    order = [name for name in ("revision", "starts_at_utc") if name in curves.columns]
+    latest = curves.sort(order).group_by("starts_at_utc").agg(pl.col(names).last())
+    priced = forecast.join(latest, on="starts_at_utc", how="left", validate="1:1")
+    absent = priced.filter(pl.col("price_units").is_null())
+    if absent.height:
+        first = absent["starts_at_utc"].sort()[0]
+        raise ContractError(
+            f"{absent.height} slots of the forecast have no price, first {first}; "
+            f"extend the prices with horizon.extended_prices."
+        )
+    return priced
+
+
+def _amount(level: str) -> pl.Expr:
+    """Return the amount of a slot at a quantile: watt-hours times the price of their direction."""
+    watt_hours = pl.col(level) * 1000.0
+    price = pl.when(pl.col(level) >= 0).then(pl.col("price_units")).otherwise(pl.col("export_price_units"))
+    return watt_hours * price
