@@ -16,10 +16,12 @@ from energy_assets.contracts import LEVELS
 from energy_assets.features.history import Floats, Ints
 from energy_assets.features.lags import ANALOGUE_COLUMNS
 from energy_assets.models.calibration import Calibration, calibrate, from_rows
-from energy_assets.models.design import TARGET, learnable
+from energy_assets.models.design import TARGET, learnable, noise_kwh, split_tail
 from energy_assets.models.quantiles import quantile_frame
 from energy_assets.models.spec import read_json, write_json
 
+_SHARE_OF_ISSUES = 0.5
+"""The later issues know more analogues, as those to come will."""
 UNCORRECTED = Calibration(corrections=((0.0,) * len(LEVELS),))
 
 
@@ -31,7 +33,9 @@ class Analogue:
 
     def predict(self, features: pl.DataFrame) -> pl.DataFrame:
         """Return KEY and q05 .. q95 in kWh for every row; null where no analogue is known."""
-        return quantile_frame(features, self.calibration.apply(_raw(features), lead_day=_lead_day(features)))
+        return quantile_frame(
+            features, self.calibration.apply(_raw(features), unit=noise_kwh(features), lead_day=_lead_day(features))
+        )
 
     def save(self, folder: Path) -> None:
         """Write `model.json` into the folder."""
@@ -45,16 +49,20 @@ def load(folder: Path) -> Analogue:
 
 
 def fit_analogue(training: pl.DataFrame) -> Analogue:
-    """Return the analogues with levels corrected on the training rows, which they have not learned from.
+    """Return the analogues with levels corrected on the later half of the issues, which they have not learned from.
 
     Raises:
         ModelError: there are too few rows.
     """
-    rows = learnable(training)
+    _, rows = split_tail(learnable(training), share=_SHARE_OF_ISSUES)
     target = rows[TARGET].cast(pl.Float32).to_numpy()
     return Analogue(
         calibration=calibrate(
-            _raw(rows), target=target, lead_day=_lead_day(rows), issues=rows["issued_at_utc"].n_unique()
+            _raw(rows),
+            target=target,
+            unit=noise_kwh(rows),
+            lead_day=_lead_day(rows),
+            issues=rows["issued_at_utc"].n_unique(),
         )
     )
 

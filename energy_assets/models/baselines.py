@@ -16,7 +16,7 @@ import polars as pl
 from energy_assets.contracts import LEVELS
 from energy_assets.errors import ModelError
 from energy_assets.features.history import Floats, Ints
-from energy_assets.models.design import SCALE, TARGET, learnable, noise_unit
+from energy_assets.models.design import TARGET, learnable, noise_kwh
 from energy_assets.models.quantiles import quantile_frame
 from energy_assets.models.spec import read_json, write_json
 
@@ -51,7 +51,7 @@ class Baseline:
         """Return KEY and q05 .. q95 in kWh for every row; null where the weeks before are unknown."""
         table = np.asarray(self.errors, dtype=np.float32)
         centre = point_kwh(features, family=self.family)
-        return quantile_frame(features, centre[:, None] + table[_hour(features)] * _unit_kwh(features)[:, None])
+        return quantile_frame(features, centre[:, None] + table[_hour(features)] * noise_kwh(features)[:, None])
 
     def save(self, folder: Path) -> None:
         """Write `model.json` into the folder."""
@@ -71,7 +71,7 @@ def fit_baseline(training: pl.DataFrame, *, family: str) -> Baseline:
         ModelError: there are too few rows, or the family is not a baseline.
     """
     rows = learnable(training)
-    error = (rows[TARGET].to_numpy() - point_kwh(rows, family=family)) / _unit_kwh(rows)
+    error = (rows[TARGET].to_numpy() - point_kwh(rows, family=family)) / noise_kwh(rows)
     known, hour = np.isfinite(error), _hour(rows)
     if not known.any():
         raise ModelError(f"The baseline {family} has no row with the weeks before it known; read more history.")
@@ -83,11 +83,6 @@ def fit_baseline(training: pl.DataFrame, *, family: str) -> Baseline:
         chosen = np.quantile(of_hour, levels) if len(of_hour) >= _ROWS_PER_HOUR else pooled
         table.append(tuple(float(value) for value in chosen))
     return Baseline(family=family, errors=tuple(table))
-
-
-def _unit_kwh(rows: pl.DataFrame) -> Floats:
-    scale = rows[SCALE].cast(pl.Float32).fill_null(np.nan).to_numpy()
-    return np.where(scale > 0, noise_unit(rows) * scale, np.float32(0))
 
 
 def _hour(rows: pl.DataFrame) -> Ints:

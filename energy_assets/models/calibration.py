@@ -1,7 +1,7 @@
 """Conformal correction of quantiles: what a held-out, later stretch of time says that the levels should have been.
 
 Follows conformalised quantile regression (Romano, Patterson and Candes, 2019), one level at a time, with residuals in
-units of the row's own band, per day of lead.
+a unit of the row such as its own band, per day of lead.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _ISSUES_FOR_HALF_BELIEF = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Corrections [lead day, level] in units of the band q05 .. q95; the last lead day stands for all later ones."""
+    """Corrections [lead day, level] in units of the row; the last lead day stands for all later ones."""
 
     corrections: tuple[tuple[float, ...], ...]
 
-    def apply(self, quantiles: Floats, *, lead_day: Ints) -> Floats:
+    def apply(self, quantiles: Floats, *, unit: Floats, lead_day: Ints) -> Floats:
         """Return corrected quantiles [row, level], not yet in order."""
         table = np.asarray(self.corrections, dtype=np.float32)
-        return quantiles + table[np.clip(lead_day, 0, len(table) - 1)] * band(quantiles)[:, None]
+        return quantiles + table[np.clip(lead_day, 0, len(table) - 1)] * unit[:, None]
 
 
-def calibrate(quantiles: Floats, *, target: Floats, lead_day: Ints, issues: int) -> Calibration:
+def calibrate(quantiles: Floats, *, target: Floats, unit: Floats, lead_day: Ints, issues: int) -> Calibration:
     """Return the corrections that give each level its share of targets below it, on rows not learned from.
 
     A lead day with fewer than 300 rows takes the correction of all rows; without any row nothing is corrected. The
     errors of one issue hang together, so a shift of the median that few `issues` speak for is believed only in part.
     """
-    known = np.isfinite(target) & np.isfinite(quantiles).all(axis=1)
-    scores = (target[known, None] - quantiles[known]) / band(quantiles[known])[:, None]
+    known = np.isfinite(target) & np.isfinite(quantiles).all(axis=1) & (unit > 0)
+    scores = (target[known, None] - quantiles[known]) / unit[known, None]
     days, belief = lead_day[known], issues / (issues + _ISSUES_FOR_HALF_BELIEF)
     pooled = _believed(_conformal(scores), belief)
     last = int(days.max()) if len(days) else 0

@@ -34,6 +34,12 @@ def noise_unit(frame: pl.DataFrame) -> Floats:
     return np.clip(np.where(np.isfinite(change), change, np.float32(0.3)), 0.02, 3.0).astype(np.float32)
 
 
+def noise_kwh(frame: pl.DataFrame) -> Floats:
+    """Return the unit of residuals [row] in kWh; 0 where the meter has no scale."""
+    scale = frame[SCALE].cast(pl.Float32).fill_null(np.nan).to_numpy()
+    return np.where(scale > 0, noise_unit(frame) * scale, np.float32(0))
+
+
 def learnable(training: pl.DataFrame) -> pl.DataFrame:
     """Return the rows with a known target and a positive scale, in order of issue, meter and slot.
 

@@ -17,7 +17,7 @@ import polars as pl
 from energy_assets.contracts import LEVELS
 from energy_assets.features.history import Floats, Ints
 from energy_assets.models import boosting
-from energy_assets.models.calibration import Calibration, calibrate, from_rows
+from energy_assets.models.calibration import Calibration, band, calibrate, from_rows
 from energy_assets.models.design import (
     SCALE,
     TARGET,
@@ -90,8 +90,8 @@ class TreeModel:
         usable = scale > 0
         rows = features.filter(usable)
         centre = self.location.predict(rows)
-        raw = _spread_around(self.spread, rows, centre=centre, columns=self.location.columns)
-        corrected = self.calibration.apply(np.sort(raw, axis=1), lead_day=_lead_day(rows))
+        raw = np.sort(_spread_around(self.spread, rows, centre=centre, columns=self.location.columns), axis=1)
+        corrected = self.calibration.apply(raw, unit=band(raw), lead_day=_lead_day(rows))
         values[usable] = corrected * scale[usable, None]
         return quantile_frame(features, values)
 
@@ -170,17 +170,15 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     quantiles = np.sort(_spread_around(spread, tail, centre=centre, columns=recipe.columns), axis=1)
     kept = at_most(rows, count=spec.training_rows, seed=seed)
     rounds = max(1, round(_MORE_ROUNDS * (first.rounds + second.rounds) / 2))
-    return TreeModel(
-        spec=spec,
-        location=_fit_location(kept, recipe=recipe, rounds=rounds),
-        spread=spread,
-        calibration=calibrate(
-            quantiles,
-            target=scaled(tail, (TARGET,))[:, 0],
-            lead_day=_lead_day(tail),
-            issues=tail["issued_at_utc"].n_unique(),
-        ),
+    calibration = calibrate(
+        quantiles,
+        target=scaled(tail, (TARGET,))[:, 0],
+        unit=band(quantiles),
+        lead_day=_lead_day(tail),
+        issues=tail["issued_at_utc"].n_unique(),
     )
+    location = _fit_location(kept, recipe=recipe, rounds=rounds)
+    return TreeModel(spec=spec, location=location, spread=spread, calibration=calibration)
 
 
 def _columns_for(rows: pl.DataFrame, spec: ModelSpec) -> tuple[str, ...]:

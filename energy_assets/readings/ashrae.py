@@ -138,7 +138,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> Non
 def _registry(connection: duckdb.DuckDBPyConnection, source: Source, buildings: pl.DataFrame) -> Registry:
     located = buildings.filter(pl.col("timezone").is_not_null()).with_columns(
         site_id=pl.format("{}.{}", pl.lit(source.name), "site_code"),
-        premise_id=pl.format("{}.{}", pl.lit(source.name), "building_id"),
+        premise_id=pl.format("{}.b{}", pl.lit(source.name), "building_id"),
         source=pl.lit(source.name),
     )
     seen = landing.frame(connection, landing.query("landing_meters_seen")).with_columns(

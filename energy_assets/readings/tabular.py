@@ -137,7 +137,7 @@ def _readings_of(
         declared |= declared_meters.declarations(rows, mapping=mapping)
         meters = declared_meters.as_frame(declared)
     rows = rows.join(meters, on="meter_id", how="left", maintain_order="left")
-    judged = _judged(_timed(rows, mapping=mapping), mapping=mapping)
+    judged = _with_payload(_judged(_timed(rows, mapping=mapping), mapping=mapping), table)
     return pl.concat([judged, malformed], how="diagonal_relaxed").with_columns(batch_id=pl.lit(part.batch_id))
 
 
@@ -178,7 +178,7 @@ def _require(part: _Part, table: pl.DataFrame, *, mapping: Mapping) -> None:
 
 
 def _cells(table: pl.DataFrame, *, mapping: Mapping, source: str) -> pl.DataFrame:
-    """Return meter_id, stamp, value as it came, line_number and payload: one row for each reading that is there."""
+    """Return meter_id, stamp, value as it came, and line_number: one row for each reading that is there."""
     for each in mapping.filters:
         table = table.filter(pl.col(each.column).cast(pl.String).is_in(each.values))
     stamp = (
@@ -201,13 +201,19 @@ def _cells(table: pl.DataFrame, *, mapping: Mapping, source: str) -> pl.DataFram
                 stamp=stamp,
                 value=cell,
                 is_empty=empty,
-                payload=pl.struct(pl.exclude("line_number"))
-                if mapping.layout == "long"
-                else pl.struct(*mapping.time.columns, name),
             )
             frames.append(rows.filter(~pl.col("is_empty")) if mapping.layout == "wide" else rows)
-    payload = pl.col("payload").struct.json_encode()
-    return pl.concat(frames, how="vertical_relaxed").with_columns(payload=payload)
+    return pl.concat(frames, how="vertical_relaxed")
+
+
+def _with_payload(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with the line that each refused one came from, as JSON; readings need none."""
+    wanted = rows.filter(pl.col("reason").is_not_null()).select("line_number").unique()
+    lines = table.join(wanted, on="line_number", how="semi")
+    lines = lines.select("line_number", payload=pl.struct(pl.exclude("line_number")).struct.json_encode())
+    return rows.join(lines, on="line_number", how="left", maintain_order="left").with_columns(
+        payload=pl.when(pl.col("reason").is_not_null()).then("payload")
+    )
 
 
 def _timed(rows: pl.DataFrame, *, mapping: Mapping) -> pl.DataFrame:
@@ -289,7 +295,6 @@ def _judged(rows: pl.DataFrame, *, mapping: Mapping) -> pl.DataFrame:
             "line_number",
             "meter_id",
             "starts_at_utc",
-            "payload",
             "unit",
             "measure",
             "interval_minutes",

@@ -92,7 +92,7 @@ def read_gepiii_weather(folder: Path, *, source: str) -> pl.DataFrame | None:
         missing = sorted(set(_GEPIII_SCHEMA) - set(frame.columns))
         if missing:
             raise SourceError(f"{path} lacks the columns {', '.join(missing)}; download it again.")
-        frames.append(frame.select(_GEPIII_SCHEMA))
+        frames.append(frame.select(*_GEPIII_SCHEMA))
 
     def number(name: str) -> pl.Expr:
         return pl.col(name).cast(pl.Float64, strict=False)

@@ -180,8 +180,8 @@ def test_metadata_becomes_the_registry_and_what_is_missing_stays_null(tmp_path: 
     registry = land(write(tmp_path, csv(*GOOD), metadata=metadata))[0].registry
     assert registry is not None
     assert registry.premises.select("premise_id", "site_id", "year_built", "floor_count").rows() == [
-        ("ashrae.0", "ashrae.0", 2008, None),
-        ("ashrae.200", "ashrae.1", None, 5),
+        ("ashrae.b0", "ashrae.0", 2008, None),
+        ("ashrae.b200", "ashrae.1", None, 5),
     ]
     # 7432 square feet of 0.09290304 m2
     assert registry.premises["floor_area_m2"].to_list() == [pytest.approx(690.4554), None]

@@ -1,0 +1,206 @@
+"""Speed and worth of the prices.
+
+    python bench/prices.py speed            a year of one zone, a night of 1,000 zones
+    python bench/prices.py promises [DAYS]  the properties of a curve on thousands of random zones and days
+    python bench/prices.py homes            social cost on five real homes for a year, against flat, TOU and Agile-like
+    python bench/prices.py settlement       10,000 premises x a month of 15 minutes
+
+`homes` needs ENERGY_ASSETS_REAL_DATA. The response of the homes is assumed, not measured: the linear one of
+`prices.response` with its default elasticities (own 0.10, shifting 0.15), the same for every tariff that is compared.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from energy_assets.contracts import UTC_TIME
+from energy_assets.prices.days import day_slots, read_forecast
+from energy_assets.prices.ladder import DayProblem
+from energy_assets.prices.program import DayLimits
+from energy_assets.prices.response import linear_response
+from energy_assets.prices.settlement import BillTerms, settle
+from energy_assets.prices.supply import marginal_at, supply_cost
+from energy_assets.prices.welfare import price_curve
+from energy_assets.prices.zones import ZoneConfig
+
+PUBLISHED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def random_day(seed: int, *, day: date, zone: ZoneConfig, interval_minutes: int = 60) -> pl.DataFrame:
+    chance = np.random.default_rng(seed)
+    slots = day_slots(day, zone=zone, interval_minutes=interval_minutes)
+    hour = np.arange(len(slots)) * interval_minutes / 60
+    shape = 50 + 60 * np.exp(-(((hour - 19) / 2.5) ** 2)) - 60 * np.exp(-(((hour - 13) / 2.5) ** 2))
+    median = shape + chance.normal(0, 8, len(slots))
+    band = chance.gamma(2, 5, len(slots))
+    return pl.DataFrame(
+        {"starts_at_utc": slots, "q10": median - band, "q50": median, "q90": median + band},
+        schema_overrides={"starts_at_utc": UTC_TIME},
+    )
+
+
+def one_night(seed: int) -> str:
+    zone, day = ZoneConfig(ramp_per_hour=0.1), date(2026, 6, 1)
+    made = price_curve(
+        random_day(seed, day=day, zone=zone), zone=zone, delivery_date=day, revision=0, published_at_utc=PUBLISHED
+    )
+    return str(made.day["rung"][0])
+
+
+def speed() -> None:
+    zone = ZoneConfig(timezone="Europe/Rome")
+    start = time.perf_counter()
+    for offset in range(365):
+        day = date(2026, 1, 1) + timedelta(days=offset)
+        price_curve(
+            random_day(offset, day=day, zone=zone), zone=zone, delivery_date=day, revision=0, published_at_utc=PUBLISHED
+        )
+    print(f"365 days x 24 slots: {time.perf_counter() - start:.1f} s (target 15)")
+    start = time.perf_counter()
+    with ProcessPoolExecutor(2) as pool:
+        rungs = list(pool.map(one_night, range(1000), chunksize=50))
+    print(
+        f"1,000 zones on 2 cores: {time.perf_counter() - start:.1f} s (target 60), {rungs.count('welfare')} by welfare"
+    )
+
+
+def promises(days: int) -> None:
+    from hypothesis import given, settings
+
+    from energy_assets_tests.prices import test_welfare
+    from energy_assets_tests.prices.strategies import days as any_day
+    from energy_assets_tests.prices.strategies import zones as any_zone
+
+    check = test_welfare.test_every_curve_keeps_its_promises.hypothesis.inner_test  # type: ignore[attr-defined]
+    start = time.perf_counter()
+    settings(max_examples=days, deadline=None, database=None)(given(zone=any_zone(), day=any_day())(check))()
+    print(f"{days} random zones and days keep every promise: {time.perf_counter() - start:.0f} s")
+
+
+def homes() -> None:
+    folder = Path(os.environ["ENERGY_ASSETS_REAL_DATA"])
+    loads = pl.read_parquet(folder / "citylearn_2022_homes_1_5.parquet")
+    print(loads.head(2))
+    totals = np.zeros(4)
+    below = np.zeros(4, dtype=int)
+    zone = ZoneConfig(zone_id="fontana", currency_code="USD")
+    series = homes_net_load(loads)
+    for day, values in series:
+        totals_of_day = day_costs(values, day=day, zone=zone)
+        totals += totals_of_day
+        below += totals_of_day[3] <= totals_of_day + 1e-9
+    names = ["flat", "TOU", "Agile-like", "welfare"]
+    for name, total in zip(names, totals, strict=True):
+        print(f"{name:>10}: social cost of the year {total:10.1f} {zone.currency_code} ({total / totals[0] - 1:+.2%})")
+    print(f"welfare is lowest or equal on {dict(zip(names, below.tolist(), strict=True))} of {len(series)} days")
+
+
+def homes_net_load(loads: pl.DataFrame) -> list[tuple[date, np.ndarray]]:
+    """Return whole days of the homes' summed net load, kWh per hour; PV as the file's watts per kWp times 4 kWp."""
+    time_name = next(name for name in loads.columns if name.startswith("ts"))
+    load_name = next(name for name in loads.columns if "load" in name or "kwh" in name)
+    net = pl.col(load_name) - pl.col("solar_w_per_kwp") / 1000.0 * 4.0
+    hourly = loads.group_by(time_name).agg(net=net.sum()).sort(time_name).with_columns(day=pl.col(time_name).dt.date())
+    whole = hourly.group_by("day", maintain_order=True).agg("net").filter(pl.col("net").list.len() == 24)
+    return [(day, np.array(values)) for day, values in whole.iter_rows()]
+
+
+def day_costs(net: np.ndarray, *, day: date, zone: ZoneConfig) -> np.ndarray:
+    """Return the day's social cost under flat, TOU, Agile-like and welfare curves that earn the same revenue."""
+    band = 0.15 * np.abs(net) + 0.2
+    frame = pl.DataFrame(
+        {
+            "starts_at_utc": day_slots(day, zone=zone, interval_minutes=60),
+            "q10": net - band,
+            "q50": net,
+            "q90": net + band,
+        },
+        schema_overrides={"starts_at_utc": UTC_TIME},
+    )
+    forecast = read_forecast(frame, zone=zone, delivery_date=day)
+    billed = forecast.billed_kwh
+    supply = supply_cost(zone, day=forecast)
+    problem = DayProblem(
+        zone=zone,
+        day=forecast,
+        supply=supply,
+        response=linear_response(zone, day=forecast),
+        limits=DayLimits(floor=zone.floor, cap=zone.cap, ramp=float("inf"), revenue_target=0.0),
+        flat=zone.flat_rate,
+    )
+
+    def neutral(shape: np.ndarray) -> np.ndarray:
+        return shape * (zone.flat_rate * billed.sum() / (billed @ shape)) if billed @ shape > 0 else shape * 0 + 0.3
+
+    hours = np.arange(24)
+    parts = marginal_at(supply, net_load_kwh=forecast.net_load_kwh)
+    wholesale = parts.energy + parts.carbon + parts.risk
+    evening = np.where((hours >= 16) & (hours < 20), 1.0, 0.0)
+    curves = [
+        np.full(24, zone.flat_rate),
+        neutral(1.0 + evening),  # twice the price from 16 to 20
+        neutral(np.minimum(2.0 * wholesale + 0.12 * evening, 0.8)),  # twice wholesale, 0.12 more from 16 to 20, capped
+    ]
+    made = price_curve(frame, zone=zone, delivery_date=day, revision=0, published_at_utc=PUBLISHED)
+    return np.array([*(problem.social_cost(shape) for shape in curves), made.day["social_cost"][0]])
+
+
+def settlement() -> None:
+    premises, days = 10_000, 30
+    zone, first = ZoneConfig(), date(2026, 6, 1)
+    curves = pl.concat(
+        price_curve(
+            random_day(i, day=first + timedelta(days=i), zone=zone, interval_minutes=15),
+            zone=zone,
+            delivery_date=first + timedelta(days=i),
+            revision=0,
+            published_at_utc=PUBLISHED,
+        ).rows
+        for i in range(days)
+    )
+    starts = curves["starts_at_utc"].sort()
+    chance = np.random.default_rng(3)
+    with tempfile.TemporaryDirectory() as folder:
+        for part in range(10):
+            count = premises // 10 * len(starts)
+            pl.DataFrame(
+                {
+                    "premise_id": np.repeat([f"p{part * 1000 + i}" for i in range(premises // 10)], len(starts)),
+                    "starts_at_utc": pl.concat([starts] * (premises // 10)),
+                    "import_kwh": chance.gamma(1, 0.1, count),
+                    "export_kwh": np.maximum(chance.normal(-0.1, 0.1, count), 0),
+                    "baseline_kwh": chance.gamma(1, 0.1, count),
+                }
+            ).write_parquet(Path(folder) / f"{part}.parquet")
+        usage = pl.scan_parquet(Path(folder) / "*.parquet")
+        start = time.perf_counter()
+        made = settle(
+            usage,
+            curves=curves,
+            zone=zone,
+            terms=BillTerms(fixed_charge=5.0, peak_cost_per_kw=2.0),
+            period=(first, first + timedelta(days=days)),
+            revision=0,
+        )
+        spent = time.perf_counter() - start
+        drawn = usage.select((pl.col("import_kwh") * 1000).round().sum()).collect().item()
+    assert made["import_wh"].sum() == drawn
+    assert made.height == premises
+    print(f"{premises} premises x {days} days x 96 slots: {spent:.1f} s (target 30); {int(drawn)} Wh conserved")
+
+
+if __name__ == "__main__":
+    command = sys.argv[1] if len(sys.argv) > 1 else "speed"
+    if command == "promises":
+        promises(int(sys.argv[2]) if len(sys.argv) > 2 else 3000)
+    else:
+        {"speed": speed, "homes": homes, "settlement": settlement}[command]()
