@@ -63,7 +63,9 @@ def _set(
         interval_minutes=minutes,
         source=pl.lit(name),
     )
-    about = series.select(premise_id=pl.format("{}.{}", pl.lit(name), "series"), site_id=pl.lit(name), source=pl.lit(name))
+    about = series.select(
+        premise_id=pl.format("{}.{}", pl.lit(name), "series"), site_id=pl.lit(name), source=pl.lit(name)
+    )
     if premises is not None:
         described = premises.with_columns(premise_id=pl.format("{}.{}", pl.lit(name), pl.col("series").cast(pl.String)))
         about = about.join(described.drop("series"), on="premise_id", how="left")
@@ -172,7 +174,9 @@ def vic(folder: Path) -> RealSet:
 
 def sacramento(folder: Path, *, is_school: bool, minutes: int = 60) -> RealSet:
     rows = pl.read_parquet(folder / "sacramento_15min_meters.parquet")
-    rows = rows.filter(pl.col("kind").str.starts_with("school") if is_school else ~pl.col("kind").str.starts_with("school"))
+    rows = rows.filter(
+        pl.col("kind").str.starts_with("school") if is_school else ~pl.col("kind").str.starts_with("school")
+    )
     summed = (
         rows.sort("meter", "ts_utc")
         .group_by_dynamic("ts_utc", every=f"{minutes}m", group_by="meter")

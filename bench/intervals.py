@@ -37,7 +37,9 @@ FROM range($meters) AS meters (nth)
 """
 
 RAW_SQL = """
-WITH hours AS (SELECT range AS hour, TIMESTAMPTZ '2016-01-01 00:00:00+00' + to_hours(range::BIGINT) AS moment FROM range(8784)),
+WITH hours AS (
+    SELECT range AS hour, TIMESTAMPTZ '2016-01-01 00:00:00+00' + to_hours(range::BIGINT) AS moment FROM range(8784)
+),
 made AS (
     SELECT meter_id, moment, measure, unit, hour, hash(hour, meter_id) AS chance
     FROM hours CROSS JOIN metering.meters
@@ -61,7 +63,9 @@ def peak_gb() -> float:
 
 
 def fill(lake: Lake, *, meters: int, registers: int, powers: int) -> None:
-    lake.replace(METERS, Query(text=METERS_SQL, parameters={"meters": meters, "registers": registers, "powers": powers}))
+    lake.replace(
+        METERS, Query(text=METERS_SQL, parameters={"meters": meters, "registers": registers, "powers": powers})
+    )
     lake.replace(READINGS_RAW, Query(text=RAW_SQL))
 
 

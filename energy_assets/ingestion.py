@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 
@@ -30,7 +31,7 @@ from energy_assets.lake import Change, Commit, Lake
 from energy_assets.readings import ashrae, bdg2, tabular
 from energy_assets.readings.source import Counts, Registry, Source, Stage
 from energy_assets.sql import Query
-from energy_assets.weather.sources import Weather, read_weather
+from energy_assets.weather.sources import Weather, WeatherFiles, read_weather
 
 _LOG = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def land_weather(
 
     Observations of the hours of `observed` and forecasts issued within `issued` are replaced.
     """
-    weather = read_weather(sources, observed=observed, issued=issued)
+    weather = read_weather([weather_files(source) for source in sources], observed=observed, issued=issued)
     lake.commit(
         [
             Change(table=WEATHER_OBSERVED, rows=weather.observed, window=observed),
@@ -134,6 +135,26 @@ def land_weather(
         message=message or "land weather",
     )
     return weather
+
+
+def weather_files(source: Source) -> WeatherFiles:
+    """Return where a source keeps its weather: beside ASHRAE's readings, and where its options say.
+
+    The options `weather_observed` and `weather_forecast` name Parquet or CSV files in the columns of the contracts,
+    relative to the source's folder.
+    """
+    folder = source.path if source.path.is_dir() else source.path.parent
+
+    def named(option: str) -> Path | None:
+        value = source.options.get(option)
+        return None if value is None else folder / str(value)
+
+    return WeatherFiles(
+        source=source.name,
+        gepiii_folder=source.path if source.kind == "ashrae" else None,
+        observed=named("weather_observed"),
+        forecast=named("weather_forecast"),
+    )
 
 
 def _with_timeless(table: Table, rows: Query, *, source: str, window: Window | None) -> list[Change]:

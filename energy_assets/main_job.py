@@ -23,6 +23,7 @@ from energy_assets.errors import EnergyAssetsError
 from energy_assets.instance import dagster_home
 from energy_assets.settings import Settings
 
+_SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SKILL_DAYS = 14
 FLAG_DAYS = 28
 
@@ -104,7 +105,9 @@ def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) ->
             handler = logging.getLogger("dagster")
             handler.addHandler(watcher)
             try:
-                result = job.execute_in_process(instance=instance, tags=dict(step.tags), raise_on_error=False)
+                result = job.execute_in_process(
+                    instance=instance, tags=dict(step.tags), run_config=_SILENT_CONSOLE, raise_on_error=False
+                )
             finally:
                 handler.removeHandler(watcher)
             seconds[step.title] = time.monotonic() - started

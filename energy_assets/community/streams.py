@@ -10,11 +10,12 @@ from calendar import monthrange
 from collections.abc import Sequence
 from datetime import date
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating]
+Array = npt.NDArray[Any]
 EPOCH_YEAR = 1970
 
 

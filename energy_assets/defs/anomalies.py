@@ -5,7 +5,8 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
-from energy_assets.anomalies.flags import DEFAULT_LIMITS, flag_day
+from energy_assets.anomalies.flags import flag_day
+from energy_assets.anomalies.limits import Limits
 from energy_assets.contracts import ANOMALIES_FLAGS, METERS, READINGS_INTERVAL
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
@@ -31,7 +32,7 @@ def anomaly_flags(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
     meters = lake.read(METERS)
     by_rule = []
     for piece in pieces(window_of(context), days=_DAYS_AT_ONCE):
-        needed = piece.padded(before=timedelta(days=DEFAULT_LIMITS.lookback_days))
+        needed = piece.padded(before=timedelta(days=Limits().lookback_days))
         flags = flag_day(lake.read(READINGS_INTERVAL, needed), meters=meters, window=piece)
         commit = lake.replace(ANOMALIES_FLAGS, flags, window=piece, message=run_message(context))
         by_rule.append(flags.group_by("rule").agg(flags=pl.len(), meters=pl.col("meter_id").n_unique()))

@@ -50,7 +50,8 @@ def load_models(
         is_actual_allowed=settings.actual_weather_as_forecast,
         thinning=Thinning(share=share, seed=_SEED),
     )
-    rows, spec = [], ModelSpec()
+    rows: list[dict[str, object]] = []
+    spec = ModelSpec()
     for (commodity, minutes), group in _classes(features, meters):
         name = registered_name(commodity, interval_minutes=minutes)
         trained = train(group, spec=spec, seed=_SEED, threads=settings.threads)

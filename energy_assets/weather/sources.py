@@ -15,7 +15,6 @@ import polars as pl
 
 from energy_assets.contracts import UTC_TIME, WEATHER_FORECAST, WEATHER_OBSERVED, WEATHER_QUANTITIES, Table, Window
 from energy_assets.errors import SourceError
-from energy_assets.readings.source import Source
 
 _GEPIII_FILES = ("weather_train.csv", "weather_test.csv")
 _GEPIII_SCHEMA = {
@@ -33,6 +32,16 @@ _OKTAS = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeatherFiles:
+    """Where a source keeps its weather: a folder in Kaggle's layout, and files in the layout of the contracts."""
+
+    source: str
+    gepiii_folder: Path | None = None
+    observed: Path | None = None
+    forecast: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Weather:
     """Rows of `weather.observed` and `weather.forecast`, and how many values or rows were refused, by reason."""
 
@@ -41,12 +50,10 @@ class Weather:
     refused: Mapping[str, int]
 
 
-def read_weather(sources: Sequence[Source], *, observed: Window, issued: Window) -> Weather:
+def read_weather(sources: Sequence[WeatherFiles], *, observed: Window, issued: Window) -> Weather:
     """Return the weather of all sources: observations of the hours of `observed`, forecasts issued within `issued`.
 
-    A source of kind `ashrae` has its weather beside its readings (UTC clock, unlike the readings). Any source may name
-    Parquet or CSV files in contract layout by the options `weather_observed` and `weather_forecast`, relative to its
-    path's folder.
+    Kaggle's weather is on the UTC clock, unlike its readings.
 
     Raises:
         SourceError: a named file is missing or lacks columns.
@@ -55,12 +62,13 @@ def read_weather(sources: Sequence[Source], *, observed: Window, issued: Window)
     foreseen: list[pl.DataFrame] = []
     refused: dict[str, int] = {}
     for source in sources:
+        kaggle = source.gepiii_folder and read_gepiii_weather(source.gepiii_folder, source=source.source)
         frames = [
-            (read_gepiii_weather(source.path, source=source.name), seen) if source.kind == "ashrae" else None,
-            (_in_layout(source, "weather_observed"), seen),
-            (_in_layout(source, "weather_forecast"), foreseen),
+            (kaggle if isinstance(kaggle, pl.DataFrame) else None, seen),
+            (_in_layout(source.observed, WEATHER_OBSERVED, source=source.source), seen),
+            (_in_layout(source.forecast, WEATHER_FORECAST, source=source.source), foreseen),
         ]
-        for frame, rows in filter(None, frames):
+        for frame, rows in frames:
             if frame is None:
                 continue
             plausible, counts = refuse_implausible(frame)
@@ -138,22 +146,18 @@ def refuse_implausible(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int
     return frame.with_columns(**exact), counts
 
 
-def _in_layout(source: Source, option: str) -> pl.DataFrame | None:
-    named = source.options.get(option)
-    if named is None:
+def _in_layout(path: Path | None, table: Table, *, source: str) -> pl.DataFrame | None:
+    if path is None:
         return None
-    folder = source.path if source.path.is_dir() else source.path.parent
-    path = folder / str(named)
     if not path.exists():
-        raise SourceError(f"{path}, which source {source.name} names as {option}, does not exist; mend the option.")
+        raise SourceError(f"{path}, the file of {table.qualified_name} of source {source}, does not exist; mend it.")
     frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, try_parse_dates=True)
-    table = WEATHER_OBSERVED if option == "weather_observed" else WEATHER_FORECAST
     needed = {"site_id", "starts_at_utc"} | ({"issued_at_utc"} if table is WEATHER_FORECAST else set())
     missing = sorted(needed - set(frame.columns))
     if missing:
         raise SourceError(f"{path} lacks the columns {', '.join(missing)} of {table.qualified_name}.")
     known_at = pl.col("issued_at_utc") if table is WEATHER_FORECAST else pl.col("starts_at_utc") + timedelta(hours=1)
-    defaults = {"source": pl.lit(source.name), "available_at_utc": known_at}
+    defaults = {"source": pl.lit(source), "available_at_utc": known_at}
     frame = frame.with_columns(
         pl.col(name).cast(UTC_TIME) for name in ("starts_at_utc", "issued_at_utc") if name in frame.columns
     )
