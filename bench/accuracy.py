@@ -1,8 +1,8 @@
 """Accuracy on real meters: our model beside plain LightGBM and the seasonal baselines, in one run, as ratios.
 
 Issue at local midnight for 24 hours, rolling daily over the last fifth of the days, refits alike for both. NRMSE and
-NMAE are medians over meters in percent of mean energy; pinball is the mean over q10, q50, q90; NRMSE of LightGBM is that
-of its squared-error model, its other figures those of three quantile models. Ours are all of one set of quantiles.
+NMAE are medians over meters in percent of mean energy; pinball is the mean over q10, q50, q90; NRMSE of LightGBM is
+that of its squared-error model, its other figures those of three quantile models. Ours are all of one set of quantiles.
 
     ENERGY_ASSETS_REAL_DATA=… python bench/accuracy.py [--sets cambridge_electricity ashrae] [--refit-days 49]
 """
