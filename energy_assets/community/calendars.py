@@ -59,7 +59,7 @@ def day_types(place: Place, *, first: date, days: int, has_terms: bool) -> Array
             kinds[index] = SATURDAY
         else:
             kinds[index] = BREAK if has_terms and is_break(place, day) else WORKING
-    return kinds  # type: ignore[return-value]
+    return kinds
 
 
 def term_level(place: Place, *, first: date, days: int) -> Array:

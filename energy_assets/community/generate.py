@@ -30,9 +30,9 @@ from energy_assets.community.dwellings import (
 )
 from energy_assets.community.faults import Fault, apply_fault, faults_in, hour_of_block
 from energy_assets.community.loads import chilled_water, electricity, heat, occupancy, site_month
-from energy_assets.community.places import CAMPUSES, Place
-from energy_assets.community.streams import Array, block_of, hour_of, stream
-from energy_assets.community.weather import Weather, simulate_weather
+from energy_assets.community.places import CAMPUSES
+from energy_assets.community.span import Span, Truth
+from energy_assets.community.streams import Array, hour_of, stream
 
 KWH_PER_KBTU = 0.29307107
 _KBTU_SITE = 0
@@ -61,24 +61,6 @@ class Manifest:
     faults: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Span:
-    """The hours that are wanted, since 1970: on the UTC clock, or on each site's own for Kaggle's calendar years."""
-
-    first: date
-    last: date
-    is_local: bool
-
-    def hours(self, offset_hours: int) -> tuple[int, int]:
-        """Return the first and the past-the-end hour on a clock that is `offset_hours` ahead of UTC."""
-        shift = 0 if self.is_local else offset_hours
-        return hour_of(self.first) + shift, hour_of(self.last + timedelta(days=1)) + shift
-
-    def blocks(self) -> range:
-        """Return the months that any clock touches."""
-        return range(block_of(self.first - timedelta(days=1)), block_of(self.last + timedelta(days=1)) + 1)
-
-
 def generate(
     folder: Path,
     *,
@@ -100,8 +82,8 @@ def generate(
     site's own days, as in Kaggle's files; else it is of UTC days, so that nothing lies in the future.
     """
     tell = progress or (lambda _what, _share: None)
-    span = _Span(first=first_day, last=last_day, is_local=is_on_local_days)
-    truth = _Truth(seed=seed, span=span)
+    span = Span(first=first_day, last=last_day, is_local=is_on_local_days)
+    truth = Truth(seed=seed, span=span)
     labels: list[Fault] = []
     offsets: dict[str, int] = {}
     building_rows = 0
@@ -143,31 +125,11 @@ def generate(
     return manifest
 
 
-class _Truth:
-    """The weather of every place, simulated once: a month and more before the span to a week after it."""
-
-    def __init__(self, *, seed: int, span: _Span) -> None:
-        self.seed = seed
-        self.span = span
-        self._known: dict[str, Weather] = {}
-
-    def of(self, place: Place) -> Weather:
-        """Return the weather of a place."""
-        if place.site_id not in self._known:
-            self._known[place.site_id] = simulate_weather(
-                place,
-                seed=self.seed,
-                first_block=block_of(self.span.first) - 2,
-                last_block=block_of(self.span.last + timedelta(days=6)) + 1,
-            )
-        return self._known[place.site_id]
-
-
 def _write_buildings(
     folder: Path,
     *,
     count: int,
-    truth: _Truth,
+    truth: Truth,
     per_year: float,
     labels: list[Fault],
     offsets: dict[str, int],
@@ -210,7 +172,7 @@ def _write_buildings(
 
 
 def _site_rows(
-    group: pl.DataFrame, *, site: int, block: int, truth: _Truth, per_year: float, labels: list[Fault]
+    group: pl.DataFrame, *, site: int, block: int, truth: Truth, per_year: float, labels: list[Fault]
 ) -> pl.DataFrame:
     """Return Kaggle's rows of one site and month, cut to the span."""
     place = CAMPUSES[place_index(site)]
@@ -274,7 +236,7 @@ def _write_homes(
     *,
     count: int,
     minutes: int,
-    truth: _Truth,
+    truth: Truth,
     per_year: float,
     labels: list[Fault],
     tell: Callable[[str, float], None],
@@ -322,7 +284,7 @@ def _home_rows(
     declared: pl.DataFrame,
     minutes: int,
     block: int,
-    truth: _Truth,
+    truth: Truth,
     per_year: float,
     counted: dict[str, float],
     labels: list[Fault],
@@ -372,7 +334,7 @@ def _home_rows(
     return pl.concat(frames).filter(pl.col("value").is_not_nan())
 
 
-def _write_weather(folder: Path, *, count: int, households: int, truth: _Truth) -> None:
+def _write_weather(folder: Path, *, count: int, households: int, truth: Truth) -> None:
     """Write observations up to the last day and the forecasts of every midnight up to the one after it."""
     span = truth.span
     places = {f"ashrae.{site}": place for site, place in enumerate(CAMPUSES)} if count else {}

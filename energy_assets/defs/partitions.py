@@ -18,9 +18,6 @@ DELIVERY_DATE = dg.DailyPartitionsDefinition(start_date=_FIRST_DAY, end_offset=2
 
 # A delivery date is issued at the start of the day before it, and the newest whole day of data then is two days back.
 NEWEST_DATA_OF_DELIVERY = dg.TimeWindowPartitionMapping(start_offset=-2, end_offset=-2)
-WEATHER_OF_DELIVERY = dg.TimeWindowPartitionMapping(
-    start_offset=-2, end_offset=-2, allow_nonexistent_upstream_partitions=True
-)
 
 
 def window_of(context: dg.AssetExecutionContext) -> Window:

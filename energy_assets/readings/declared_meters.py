@@ -29,6 +29,12 @@ def matched_columns(columns: Sequence[str], values: ValueColumns) -> Iterator[tu
             yield name, tuple(group or "" for group in found.groups())
 
 
+def columns_of(text: str) -> list[str]:
+    """Return the columns that a meter id template takes from the row."""
+    words = _FIELD.findall(text)
+    return [word for word in words if word not in ("source", "name") and not word.isdigit()]
+
+
 def template(text: str, *, source: str, name: str, groups: tuple[str, ...]) -> pl.Expr:
     """Return the meter id of a row by a template of `{source}`, `{name}`, `{1}` and `{column}` fields."""
     pieces: list[pl.Expr] = []

@@ -18,7 +18,7 @@ import polars as pl
 from energy_assets.contracts import UTC_TIME, Window
 from energy_assets.errors import ConfigError, SourceError
 from energy_assets.readings import declared_meters
-from energy_assets.readings.landing import identity_of, query, run
+from energy_assets.readings.landing import fingerprint, identity_of, query, run
 from energy_assets.readings.mapping import Mapping, load_mapping
 from energy_assets.readings.source import Counts, Registry, Source, Staged
 
@@ -107,6 +107,8 @@ def _parts(path: Path) -> Iterator[_Part]:
         raise SourceError(f"{path} holds no table: give a file, a glob, or a folder with readings*.parquet or .csv.")
     for file in files:
         identity = identity_of(file)
+        if file.suffix == ".gz":
+            fingerprint(file)  # DuckDB reads a torn stream without complaint
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()[:32]
         if file.stat().st_size == 0:
@@ -167,6 +169,7 @@ def _read(connection: duckdb.DuckDBPyConnection, part: _Part, *, mapping: Mappin
 
 def _require(part: _Part, table: pl.DataFrame, *, mapping: Mapping) -> None:
     named = [*mapping.time.columns, *(each.column for each in mapping.values if each.column is not None)]
+    named += [name for each in mapping.values for name in declared_meters.columns_of(each.meter)]
     missing = [name for name in [*named, *(each.column for each in mapping.filters)] if name not in table.columns]
     if missing:
         raise SourceError(
