@@ -68,7 +68,10 @@ def nightly_steps(*, today: date) -> list[Step]:
     """Return what the schedules do in one night."""
     yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
     return [
-        Step(title="Yesterday: readings, weather, flags", job="day", first=yesterday, last=yesterday),
+        # The day before once more: a register's last interval ends after midnight.
+        Step(
+            title="Yesterday: readings, weather, flags", job="day", first=yesterday - timedelta(days=1), last=yesterday
+        ),
         Step(title="Tomorrow: forecast and prices", job="delivery", first=tomorrow, last=tomorrow),
         Step(title="Error of the last forecast", job="skill", first=yesterday, last=yesterday),
     ]

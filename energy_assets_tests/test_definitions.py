@@ -10,7 +10,16 @@ import pytest
 
 from energy_assets.contracts import TABLES
 from energy_assets.definitions import defs
-from energy_assets.defs.jobs import JOBS, SCHEDULES, nightly_day, nightly_delivery, nightly_skill, spans_of
+from energy_assets.defs.jobs import (
+    JOBS,
+    PARTITION_RANGE_END,
+    PARTITION_RANGE_START,
+    SCHEDULES,
+    nightly_day,
+    nightly_delivery,
+    nightly_skill,
+    spans_of,
+)
 from energy_assets.defs.partitions import DAILY, DELIVERY_DATE, issue_time
 
 GRAPH = Path(__file__).with_name("graph.txt")
@@ -53,7 +62,6 @@ def test_every_job_resolves(job: dg.JobDefinition) -> None:
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        pytest.param(nightly_day, "2026-11-20", id="data of yesterday"),
         pytest.param(nightly_delivery, "2026-11-22", id="delivery of tomorrow"),
         pytest.param(nightly_skill, "2026-11-19", id="skill of the delivery date that is read to its end"),
     ],
@@ -61,6 +69,12 @@ def test_every_job_resolves(job: dg.JobDefinition) -> None:
 def test_the_night_asks_for_the_right_partition(schedule: dg.ScheduleDefinition, expected: str) -> None:
     context = dg.build_schedule_context(scheduled_execution_time=datetime.fromisoformat("2026-11-21T02:30:00+00:00"))
     assert schedule(context).partition_key == expected
+
+
+def test_the_night_reads_yesterday_and_the_day_before_once_more() -> None:
+    context = dg.build_schedule_context(scheduled_execution_time=datetime.fromisoformat("2026-11-21T02:30:00+00:00"))
+    tags = nightly_day(context).tags
+    assert (tags[PARTITION_RANGE_START], tags[PARTITION_RANGE_END]) == ("2026-11-19", "2026-11-20")
 
 
 def test_schedules_run_without_being_switched_on() -> None:

@@ -63,7 +63,9 @@ def test_the_embedded_instance_is_the_same_from_the_root_and_from_energy() -> No
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_say_what_they_are_for_and_stay_short(path: Path) -> None:
     text = path.read_text()
-    assert text.startswith('"""'), "a module opens by saying what belongs in it"
+    assert text.removeprefix("#!/usr/bin/env python3\n").startswith('"""'), (
+        "a module opens by saying what belongs in it"
+    )
     # The ledger's verifier is one file on purpose: a stranger copies it and runs it.
     if path.name != "verifier.py":
         assert len(text.splitlines()) <= 400, "split it by subject"

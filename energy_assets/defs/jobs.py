@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from energy_assets.contracts import READINGS_LANDINGS
-from energy_assets.defs.partitions import DAILY, DELIVERY_DATE
+from energy_assets.defs.partitions import DAILY
 from energy_assets.lake import Lake
 from energy_assets.readings.source import Source, load_sources
 from energy_assets.settings import Settings, load_settings
@@ -21,7 +21,7 @@ _DELIVERY_KEYS = ("features/load", "forecasts/load", "prices/curves", "prices/da
 
 
 def _selection(*keys: str) -> dg.AssetSelection:
-    return dg.AssetSelection.keys(*keys)
+    return dg.AssetSelection.assets(*keys)
 
 
 REGISTRY_JOB = dg.define_asset_job(
@@ -29,28 +29,23 @@ REGISTRY_JOB = dg.define_asset_job(
     _selection("metering/sites", "metering/premises", "metering/meters"),
     description="Sites, premises and meters.",
 )
-HISTORY_JOB = dg.define_asset_job(
-    "history", _selection(*_DAILY_KEYS), partitions_def=DAILY, description="Readings and weather of days."
-)
+HISTORY_JOB = dg.define_asset_job("history", _selection(*_DAILY_KEYS), description="Readings and weather of days.")
 DERIVED_JOB = dg.define_asset_job(
-    "derived", _selection(*_DERIVED_KEYS), partitions_def=DAILY, description="What follows from readings that changed."
+    "derived", _selection(*_DERIVED_KEYS), description="What follows from readings that changed."
 )
 DAY_JOB = dg.define_asset_job(
     "day",
     _selection(*_DAILY_KEYS, "anomalies/flags", "marts/daily_energy"),
-    partitions_def=DAILY,
     description="Readings, weather, flags and energy of days.",
 )
 DELIVERY_JOB = dg.define_asset_job(
     "delivery",
     _selection(*_DELIVERY_KEYS),
-    partitions_def=DELIVERY_DATE,
     description="Forecast and prices of delivery dates.",
 )
 SKILL_JOB = dg.define_asset_job(
     "skill",
     _selection("forecasts/skill"),
-    partitions_def=DELIVERY_DATE,
     description="Measured error of past forecasts.",
 )
 TRAINING_JOB = dg.define_asset_job("training", _selection("models/load"), description="Train and register models.")
@@ -79,9 +74,13 @@ def _minutes_later(cron: str, minutes: int) -> str:
     description="Readings, weather and flags of yesterday.",
 )
 def nightly_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Ask for yesterday's data."""
+    """Ask for yesterday's data, and for the day before's once more: a register's last interval ends after midnight."""
     yesterday = _scheduled_date(context) - timedelta(days=1)
-    return dg.RunRequest(partition_key=yesterday.isoformat(), run_key=f"day {yesterday}")
+    before = yesterday - timedelta(days=1)
+    return dg.RunRequest(
+        run_key=f"day {yesterday}",
+        tags={PARTITION_RANGE_START: before.isoformat(), PARTITION_RANGE_END: yesterday.isoformat()},
+    )
 
 
 @dg.schedule(

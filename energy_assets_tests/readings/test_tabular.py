@@ -144,7 +144,7 @@ interval_minutes = 15
         pytest.param(
             "a.csv.gz",
             gzip.compress(b"t,m,kwh\n" + b"2025-05-01 00:00:00,a,1\n" * 5000)[:-40],
-            "cannot be read",
+            "truncated or damaged gzip",
             id="a truncated gzip",
         ),
         pytest.param("a.parquet", b"PAR1 no", "cannot be read as Parquet", id="no Parquet"),
