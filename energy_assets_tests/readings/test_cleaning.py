@@ -140,12 +140,12 @@ def test_of_two_values_the_one_known_last_counts(lake: Lake) -> None:
     ("samples", "energy", "reasons"),
     [
         pytest.param([(0, 10), (1, 12), (2, 15)], [2, 3], [None, None], id="differences"),
-        pytest.param([(0, 10), (3, 16)], [2, 2, 2], ["register_gap"] * 3, id="the energy of a gap is spread"),
+        pytest.param([(0, 10), (3, 16)], [2, 2, 2], ["spread"] * 3, id="the energy of a gap is spread"),
         pytest.param(
             [(0, 10), (1, 3), (2, 5)], [3, 2], ["register_reset", None], id="a reset makes no negative energy"
         ),
-        pytest.param([(0, 998), (1, 3), (2, 5)], [5, 2], ["register_rollover", None], id="a rollover goes on"),
-        pytest.param([(0, 10), (1, 0), (2, 14)], [2, 2], ["register_gap"] * 2, id="a zero between is no reading"),
+        pytest.param([(0, 99_998), (1, 3), (2, 5)], [5, 2], ["register_rollover", None], id="a rollover goes on"),
+        pytest.param([(0, 10), (1, 0), (2, 14)], [2, 2], ["spread"] * 2, id="a zero between is no reading"),
         pytest.param([(0.5, 10), (1.5, 14), (2.5, 16)], [3], [None], id="between the hours, parts are shared out"),
     ],
 )
