@@ -43,7 +43,7 @@ meter_days AS MATERIALIZED (
 ),
 -- Each meter-day beside the days before it, which alone say what is usual.
 days AS MATERIALIZED (
-    SELECT *, count(*) OVER before AS days_known, quantile_cont(most, 0.9) OVER before AS usual_most,
+    SELECT *, count(*) OVER before AS days_known, min(most) OVER before AS lowest_peak,
            coalesce(sum(zeros) OVER before / sum(readings) OVER before, 1) AS usual_zero_share,
            count(*) FILTER (WHERE is_constant) OVER before AS constant_days,
            day - 1 - max(day) FILTER (WHERE NOT is_constant) OVER before AS days_since_varied
@@ -59,14 +59,26 @@ dirt AS MATERIALIZED (
     ) AS known
     JOIN meters ON meters.site_id = known.site_id AND meters.commodity = known.commodity
 ),
+-- The usual peak is dear to compute, and wanted only where a peak exceeds even the lowest of the peaks before it.
+spiky AS MATERIALIZED (
+    SELECT days.number, days.day, quantile_cont(earlier.most, 0.9) * $spike_factor AS spike_kwh
+    FROM days
+    JOIN meter_days AS earlier ON earlier.number = days.number
+        AND earlier.day >= days.day - $history_days AND earlier.day < days.day
+    WHERE days.day >= epoch_us($day_starts) // 86_400_000_000 AND days.days_known >= $least_days
+      AND days.most > days.lowest_peak * $spike_factor
+    GROUP BY ALL
+    HAVING spike_kwh > 0
+),
 suspected AS MATERIALIZED (
-    SELECT days.*, meters.hours * meters.capacity_kw * $capacity_margin AS possible_kwh,
-           CASE WHEN days_known >= $least_days AND usual_most > 0 THEN usual_most * $spike_factor END AS spike_kwh,
+    SELECT days.*, meters.meter_id, meters.hours * meters.capacity_kw * $capacity_margin AS possible_kwh, spiky.spike_kwh,
            is_constant AND days_known >= $least_days AND constant_days = days_since_varied AS is_stuck,
            meters.is_never_idle AND zeros > 0 AND days_known >= $least_days
                AND usual_zero_share <= $rare_zero_share AS may_have_zero_run
-    FROM days JOIN meters ON meters.number = days.number
-    WHERE day >= epoch_us($day_starts) // 86_400_000_000
+    FROM days
+    JOIN meters ON meters.number = days.number
+    LEFT JOIN spiky ON spiky.number = days.number AND spiky.day = days.day
+    WHERE days.day >= epoch_us($day_starts) // 86_400_000_000
 ),
 special AS MATERIALIZED (
     SELECT * FROM suspected
@@ -90,8 +102,9 @@ settled AS MATERIALIZED (
            max(raw.available_at_utc) AS available_at_utc, min(raw.payload_hash) <> max(raw.payload_hash) AS is_conflict
     FROM readings.raw AS raw
     JOIN scales ON scales.meter_id = raw.meter_id AND scales.unit = raw.unit AND scales.measure = raw.measure
-    JOIN (SELECT number, day FROM special UNION SELECT number, day - 1 FROM special WHERE may_have_zero_run) AS wanted
-        ON wanted.number = scales.number AND wanted.day = epoch_us(raw.starts_at_utc) // 86_400_000_000
+    SEMI JOIN (
+        SELECT meter_id, day FROM special UNION SELECT meter_id, day - 1 FROM special WHERE may_have_zero_run
+    ) AS wanted ON wanted.meter_id = raw.meter_id AND wanted.day = epoch_us(raw.starts_at_utc) // 86_400_000_000
     WHERE scales.measure <> 'register' AND raw.available_at_utc <= $known_by
       AND raw.starts_at_utc >= $history_starts AND raw.starts_at_utc < $day_ends
     GROUP BY ALL
