@@ -1,0 +1,32 @@
+"""Every benchmark, one after another: `python -m bench`, or `python -m bench ingest anomalies` for some."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+ARGUMENTS = {"prices": [["speed"], ["settlement"]], "ledger": [["speed"], ["tamper"]]}
+PARTS = ("accuracy", "anomalies", "community", "ingest", "intervals", "ledger", "prices")
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or [name for name in PARTS if (FOLDER / f"{name}.py").exists()]
+    failed = []
+    for name in wanted:
+        for arguments in ARGUMENTS.get(name, [[]]):
+            print(f"\n== {name} {' '.join(arguments)}".rstrip(), flush=True)
+            started = time.monotonic()
+            done = subprocess.run([sys.executable, str(FOLDER / f"{name}.py"), *arguments], check=False)
+            print(f"-- {time.monotonic() - started:.0f} s", flush=True)
+            if done.returncode:
+                failed.append(name)
+    if failed:
+        print(f"failed or out of its limits: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
