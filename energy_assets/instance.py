@@ -25,6 +25,8 @@ run_retries:
   max_retries: 1
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 

@@ -57,15 +57,6 @@ class Settings(BaseSettings):
         description="Where no weather forecast was kept, let the observation serve as its own forecast. For history "
         "without forecasts only: it makes back-filled forecasts look better than they would have been.",
     )
-    open_meteo_enabled: bool = Field(
-        default=False, description="Fetch weather for sites with coordinates from Open-Meteo every night."
-    )
-    open_meteo_forecast_url: str = Field(
-        "https://api.open-meteo.com/v1/forecast", description="Forecast endpoint of Open-Meteo or a mirror."
-    )
-    open_meteo_archive_url: str = Field(
-        "https://archive-api.open-meteo.com/v1/archive", description="Archive endpoint of Open-Meteo or a mirror."
-    )
     real_data: Path | None = Field(None, description="Folder of the developers' real data sets; tests only.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
