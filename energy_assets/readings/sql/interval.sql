@@ -202,13 +202,13 @@ register_around AS (
     FROM register_read
     WINDOW by_time AS (PARTITION BY number ORDER BY at_us)
 ),
--- A register that falls and is back where it was within hours did not fall, and one that leaps up for one reading did
--- not leap: those are no readings.
+-- A register that falls and is back where it was within hours did not fall, and one that leaps up for one reading, to
+-- where it does not come again within hours, did not leap: those are no readings.
 register_kept AS (
     SELECT * FROM register_around
     WHERE NOT coalesce(kwh < highest_before AND highest_after >= highest_before, false)
       AND NOT coalesce(kwh < before AND after >= before, false)
-      AND NOT coalesce(kwh > after AND after >= before, false)
+      AND NOT coalesce(kwh > after AND after >= before AND kwh > highest_after, false)
 ),
 register_pairs AS (
     SELECT *, (at_us - from_us) / 3_600_000_000 AS hours,
