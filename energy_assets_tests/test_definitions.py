@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -82,9 +82,9 @@ def test_schedules_run_without_being_switched_on() -> None:
 
 
 def test_tomorrow_is_a_delivery_date_and_today_is_no_day_of_data() -> None:
-    now = datetime.fromisoformat("2026-11-21T02:30:00+00:00")
-    assert DELIVERY_DATE.get_last_partition_key(current_time=now) == "2026-11-22"
-    assert DAILY.get_last_partition_key(current_time=now) == "2026-11-20"
+    today = datetime.now(UTC).date()
+    expected = [(today + timedelta(days=1)).isoformat(), (today - timedelta(days=1)).isoformat()]
+    assert [DELIVERY_DATE.get_last_partition_key(), DAILY.get_last_partition_key()] == expected
 
 
 def test_a_delivery_date_is_issued_at_the_start_of_the_day_before() -> None:
