@@ -147,3 +147,14 @@ def test_folds_cover_every_test_issue_once_and_train_only_on_what_was_known():
     )
     # Of the issues before day 10, those of days 9 and later were read after it.
     assert known_by(features, trained_at=issues[10])["issued_at_utc"].to_list() == issues[:9]
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    held = 0
+    for seed in range(60):
+        rows = pl.concat(
+            predictions(model=m, node="m", days=56, seed=2 * seed + s, noise=2.0) for s, m in enumerate(("a", "b"))
+        )
+        skill = skill_of(rows, model="a", baseline="b", metric="nmae", seed=seed, repeats=200)
+        held += skill.low < 0 < skill.high
+    assert 45 <= held <= 60  # 54 expected; eight blocks of a week make the interval a little short
