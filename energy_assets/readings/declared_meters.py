@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Facts
 from pathlib import Path
 
 import polars as pl
 
 from energy_assets.contracts import METERS, PREMISES, SITES, Table
-from energy_assets.errors import ConfigError, SourceError
+from energy_assets.errors import ConfigError
+from energy_assets.metering.registry import read_declared
+from energy_assets.metering.units import declaration_faults
 from energy_assets.readings.mapping import Mapping, ValueColumns
 from energy_assets.readings.source import Registry
 
+_KINDS: dict[str, object] = {"commodity": "electricity", "direction": "consumption", "measure": "interval_energy"}
 _DECLARED = ("unit", "measure", "interval_minutes")
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
@@ -78,8 +82,7 @@ def made_registry(
 
     `seen` has meter_id and valid_from_utc.
     """
-    site = mapping.site
-    site_id = site.id or f"{source}.main"
+    site_id = mapping.site.id or f"{source}.main"
     rows = []
     for meter_id, valid_from in seen.sort("meter_id").iter_rows():
         facts = declared[meter_id]
@@ -98,66 +101,67 @@ def made_registry(
             }
         )
     meters = METERS.conform(pl.DataFrame(rows, infer_schema_length=None)) if rows else METERS.empty()
-    premises = meters.select("premise_id", "site_id", "source").unique("premise_id", keep="first", maintain_order=True)
+    return with_places(meters, mapping=mapping, source=source)
+
+
+def with_places(meters: pl.DataFrame, *, mapping: Mapping, source: str, declared: Registry | None = None) -> Registry:
+    """Return the registry of `meters`: premises and sites as `declared`, or made from the meters where none are."""
+    premises, sites = PREMISES.empty(), SITES.empty()
+    if declared is not None:
+        premises, sites = declared.premises, declared.sites
+    if premises.is_empty():
+        made = meters.select("premise_id", "site_id").unique("premise_id", keep="first", maintain_order=True)
+        premises = PREMISES.conform(made.with_columns(source=pl.lit(source)))
+    if sites.is_empty():
+        sites = _made_sites(meters["site_id"].unique().sort(), mapping=mapping, source=source)
+    return Registry(sites=sites, premises=premises, meters=meters)
+
+
+def _made_sites(site_ids: pl.Series, *, mapping: Mapping, source: str) -> pl.DataFrame:
+    site = mapping.site
+    facts = site.model_dump(include={"latitude", "longitude", "country_code", "subdivision_code"})
     zone = site.timezone or ("UTC" if mapping.time.offset_minutes is not None else mapping.time.zone)
-    sites = (
-        meters.select("site_id")
-        .unique()
-        .with_columns(
-            name=pl.lit(site.name or source),
-            timezone=pl.lit(zone),
-            latitude=pl.lit(site.latitude, pl.Float64),
-            longitude=pl.lit(site.longitude, pl.Float64),
-            country_code=pl.lit(site.country_code, pl.String),
-            subdivision_code=pl.lit(site.subdivision_code, pl.String),
-            source=pl.lit(source),
-        )
-    )
-    return Registry(sites=SITES.conform(sites), premises=PREMISES.conform(premises), meters=meters)
+    rows = [
+        {"site_id": site_id, "name": site.name or source, "timezone": zone, "source": source} | facts
+        for site_id in site_ids
+    ]
+    schema = {name: SITES.column(name).dtype for name in SITES.column_names}
+    return SITES.conform(pl.DataFrame(rows, schema=schema))
 
 
 def read_registry(mapping: Mapping, *, source: str) -> Registry | None:
     """Return the registry of the mapping's files, or None where it names none.
 
+    What a file leaves open is filled from [meters] and [site].
+
     Raises:
-        SourceError: a file is missing, or does not meet the contract.
+        SourceError: a file is missing, or has faulty rows.
     """
     files = mapping.registry
     if files.sites is None and files.premises is None and files.meters is None:
         return None
+    site_id = {"site_id": mapping.site.id or f"{source}.main"}
+    meters = _KINDS | site_id | mapping.meters.model_dump(exclude={"premise", "site"}, exclude_none=True)
     return Registry(
-        sites=_declared_rows(files.sites, SITES, source=source),
-        premises=_declared_rows(files.premises, PREMISES, source=source),
-        meters=_declared_rows(files.meters, METERS, source=source),
+        sites=_declared_rows(files.sites, SITES, source=source, defaults={}),
+        premises=_declared_rows(files.premises, PREMISES, source=source, defaults=site_id),
+        meters=_declared_rows(files.meters, METERS, source=source, defaults=meters),
     )
 
 
-def _declared_rows(path: Path | None, table: Table, *, source: str) -> pl.DataFrame:
-    if path is None:
-        return table.empty()
-    try:
-        rows = (
-            pl.read_parquet(path)
-            if path.suffix == ".parquet"
-            else pl.read_csv(path, infer_schema_length=None, try_parse_dates=True)
-        )
-        rows = rows.select(name for name in rows.columns if name in table.column_names)
-        return table.conform(rows.with_columns(source=pl.lit(source)))
-    except FileNotFoundError as error:
-        raise SourceError(
-            f"{path} does not exist; the mapping names it as the file of {table.qualified_name}."
-        ) from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceError(f"{path} cannot be read as {table.qualified_name}: {error}.") from error
+def _declared_rows(path: Path | None, table: Table, *, source: str, defaults: Facts[str, object]) -> pl.DataFrame:
+    return table.empty() if path is None else read_declared(path, table, source=source, defaults=defaults)
 
 
 def _declaration(meter_id: str, mapping: Mapping, values: ValueColumns) -> dict[str, object]:
-    defaults = {"commodity": "electricity", "direction": "consumption", "measure": "interval_energy"}
-    declared = defaults | mapping.declared(meter_id, values).stated()
+    declared = _KINDS | mapping.declared(meter_id, values).stated()
     missing = [name for name in _DECLARED if declared.get(name) is None]
     if missing:
         raise ConfigError(
             f"The mapping does not say the {', '.join(missing)} of meter {meter_id}; "
             f"add it under [meters] or [[overrides]]."
         )
+    faults = declaration_faults(**{name: str(declared[name]) for name in ("commodity", "measure", "unit")})
+    if faults:
+        raise ConfigError(f"The mapping declares meter {meter_id} as what cannot be: {'; '.join(faults)}. Mend it.")
     return declared

@@ -12,7 +12,8 @@ Nothing is guessed: a mapping that leaves a question open is refused with the ke
     [time]
     columns = ["timestamp"]                # several, as date and clock, are joined by a space
     format = "%d.%m.%Y %H:%M"              # strptime, unix_s or unix_ms; left out: ISO 8601 or Parquet time stamps
-    zone = "Europe/Berlin"                 # UTC, an IANA zone (with its clock changes), or an offset such as +01:00
+    zone = "Europe/Berlin"                 # UTC, an IANA zone (with its clock changes), or an offset such as +01:00;
+                                           # a stamp that carries its own offset, as 12:00+02:00, keeps it
     marks = "start"                        # which end of its interval a stamp marks: start (default) or end
 
     [[values]]                             # once per column, or group of columns, that holds values
@@ -23,11 +24,11 @@ Nothing is guessed: a mapping that leaves a question open is refused with the ke
     unit = "kWh"                           # any key of [meters] may stand here for the meters of this column
 
     [meters]                               # what holds for every meter that nothing else declares
-    commodity = "electricity"              # electricity chilled_water steam hot_water gas water
-    direction = "consumption"              # consumption production grid_import grid_export
-    measure = "interval_energy"            # interval_energy power register
+    commodity = "electricity"              # default; or chilled_water steam hot_water gas water
+    direction = "consumption"              # default; or production grid_import grid_export
+    measure = "interval_energy"            # default; or power register
     unit = "kWh"                           # W kW MW Ws Wh kWh MWh kBtu m3 l
-    interval_minutes = 60
+    interval_minutes = 60                  # divides the day; it and the unit have no default
     # optional: kwh_per_m3, capacity_kw, premise (an id; default: the meter id without its last part), site
 
     [[overrides]]                          # later ones win over earlier, and over [meters]; a meters file wins over all
@@ -124,6 +125,13 @@ class Declaration(_Part):
     capacity_kw: Annotated[float, Field(gt=0)] | None = Field(None, description="Above it a reading is impossible.")
     premise: str | None = Field(None, description="Premise id; default: the meter id without its last part.")
     site: str | None = Field(None, description="Site id; default: the site of the mapping.")
+
+    @field_validator("interval_minutes")
+    @classmethod
+    def _divides_the_day(cls, value: int | None) -> int | None:
+        if value is not None and 1440 % value:
+            raise ValueError("must divide a day of 1440 minutes")
+        return value
 
     @field_validator("commodity", "direction", "measure", "unit")
     @classmethod

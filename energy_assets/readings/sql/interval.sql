@@ -106,7 +106,7 @@ settled AS MATERIALIZED (
         SELECT meter_id, day FROM special UNION SELECT meter_id, day - 1 FROM special WHERE may_have_zero_run
     ) AS wanted ON wanted.meter_id = raw.meter_id AND wanted.day = epoch_us(raw.starts_at_utc) // 86_400_000_000
     WHERE scales.measure <> 'register' AND raw.available_at_utc <= $known_by
-      AND raw.starts_at_utc >= $history_starts AND raw.starts_at_utc < $day_ends
+      AND raw.starts_at_utc >= $day_starts::TIMESTAMPTZ - INTERVAL 24 HOURS AND raw.starts_at_utc < $day_ends
     GROUP BY ALL
 ),
 -- A sample of power speaks until the next one within its interval, at most for twice the usual distance between them.
