@@ -26,7 +26,6 @@ def open_engine(work_folder: Path, *, memory_limit_gb: float, threads: int) -> d
     work_folder.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         config={
-            "extension_directory": str(work_folder / "extensions"),
             "temp_directory": str(work_folder / "spill"),
             "memory_limit": f"{memory_limit_gb}GB",
             "threads": threads,
@@ -100,18 +99,13 @@ def _present_columns(connection: duckdb.DuckDBPyConnection) -> Mapping[str, set[
 
 
 def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    try:
-        connection.load_extension(name)
-        return
-    except duckdb.Error:
-        _LOG.debug("extension %s is not installed yet", name)
     packaged = resources.files(f"duckdb_extension_{name}") / "extensions"
     file = packaged / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
     try:
+        # Loaded from where its package lies: installing a copy first costs every new process a second.
         with resources.as_file(file) as path:
-            connection.install_extension(str(path) if path.exists() else name)
-        connection.load_extension(name)
-    except duckdb.Error as error:
+            connection.load_extension(str(path))
+    except (duckdb.Error, FileNotFoundError) as error:
         raise LakeError(
             f"DuckDB {duckdb.__version__} cannot load its extension {name}: {error}. Its package "
             f"duckdb-extension-{name.replace('_', '-')} must be of DuckDB's own version; run `make setup`."

@@ -19,6 +19,7 @@ from energy_assets import contracts
 from energy_assets.contracts import Table, Window
 from energy_assets.errors import LakeError
 from energy_assets.lake.changes import Change, Commit, Filter, Rows, condition_of, conformed
+from energy_assets.lake.locks import writing
 from energy_assets.lake.opening import attach, ensure_tables, open_engine, rollback
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
@@ -168,7 +169,8 @@ class Lake:
             with self.session() as own:
                 return self.commit(changes, message=message, session=own)
         checked = [conformed(change) for change in changes]
-        return self.retry(lambda: self._transact(session, checked, message), what=f"commit {message!r}")
+        with writing(self.catalog, [change.table.qualified_name for change in checked]):
+            return self.retry(lambda: self._transact(session, checked, message), what=f"commit {message!r}")
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""

@@ -19,6 +19,7 @@ from energy_assets import contracts
 from energy_assets.contracts import READINGS_INTERVAL, SITES, Window
 from energy_assets.errors import ContractError, LakeError
 from energy_assets.lake import Change, Lake, maintain
+from energy_assets.lake.locks import writing
 from energy_assets.sql import Query
 
 DAY = Window.of_days(date(2026, 3, 1))
@@ -197,6 +198,16 @@ def test_writers_in_threads_on_one_table_lose_nothing(any_lake: Lake) -> None:
 
     days = any_lake.read(READINGS_INTERVAL).group_by(pl.col("starts_at_utc").dt.date()).len()
     assert days["len"].to_list() == [72] * 8
+
+
+def test_a_second_writer_of_a_table_waits_for_the_first(any_lake: Lake) -> None:
+    any_lake.count(READINGS_INTERVAL)  # tables made, so that only the replacement is left to wait
+    with ThreadPoolExecutor(1) as pool:
+        with writing(any_lake.catalog, [READINGS_INTERVAL.qualified_name]):
+            second = pool.submit(any_lake.replace, READINGS_INTERVAL, readings(DAY), window=DAY)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.5)
+        assert second.result().inserted == {READINGS_INTERVAL.qualified_name: 72}
 
 
 _WRITER = textwrap.dedent(
