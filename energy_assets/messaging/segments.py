@@ -1,0 +1,304 @@
+"""The segment: the file format in which the recorder keeps messages and from which they are ingested.
+
+A segment is JSON lines in zstd frames, one frame with a checksum for each batch that was made durable at once. Writing
+it batch by batch, reading it, finding sealed ones and cutting a torn tail belong here; when to flush and when to seal
+is the spool's business, what the payloads mean is the mapping's.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring
+from pathlib import Path
+from typing import NamedTuple
+
+import zstandard
+
+from energy_assets.errors import SourceError
+
+SEALED = ".jsonl.zst"
+OPEN = ".jsonl.zst.open"
+TORN = ".torn"
+
+# What DuckDB's read_json needs to read a segment with the right types, and a payload as large as MQTT allows (256 MiB,
+# a third more as base64).
+DUCKDB_COLUMNS: Mapping[str, str] = {
+    "sequence": "BIGINT",
+    "arrived_at_utc": "TIMESTAMPTZ",
+    "qos": "UTINYINT",
+    "retained": "BOOLEAN",
+    "duplicate": "BOOLEAN",
+    "topic": "VARCHAR",
+    "payload": "VARCHAR",
+    "encoding": "VARCHAR",
+}
+LONGEST_LINE_BYTES = 400 * 1024 * 1024
+
+_NAME = re.compile(r"(?P<client>.+)-(?P<opened>\d{8}T\d{6}Z)-(?P<sequence>\d+)\.jsonl\.zst(?P<open>\.open)?")
+_OPENED = "%Y%m%dT%H%M%SZ"
+_READ_BYTES = 1 << 16  # what follows a frame in it is copied once a frame
+
+
+class Record(NamedTuple):
+    """One message as it arrived.
+
+    `sequence` grows by one with each record of a client, across restarts; `duplicate` is MQTT's flag, a hint of the
+    broker and not a judgement; the payload is the very bytes.
+    """
+
+    sequence: int
+    arrived_at_utc: datetime
+    topic: str
+    payload: bytes
+    qos: int
+    retained: bool
+    duplicate: bool
+
+
+@dataclass(frozen=True, order=True)
+class Segment:
+    """One file of a spool, by its name `<client>-<utc>-<sequence of its first record>`; ordered as it was written."""
+
+    client: str
+    first_sequence: int
+    opened_at_utc: datetime
+    path: Path
+    is_sealed: bool
+
+    @classmethod
+    def from_path(cls, path: Path) -> Segment | None:
+        """Return the segment that a path names, or None where it names something else."""
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            return None
+        return cls(
+            client=match["client"],
+            first_sequence=int(match["sequence"]),
+            opened_at_utc=datetime.strptime(match["opened"], _OPENED).replace(tzinfo=UTC),
+            path=path,
+            is_sealed=match["open"] is None,
+        )
+
+
+def segments(folder: Path) -> list[Segment]:
+    """Return all segments of a folder, open and sealed, ordered by client and sequence; empty where it is missing."""
+    if not folder.is_dir():
+        return []
+    return sorted(segment for path in folder.iterdir() if (segment := Segment.from_path(path)) is not None)
+
+
+def sealed_segments(folder: Path, *, after: Mapping[str, int]) -> list[Segment]:
+    """Return the sealed segments that a cursor has not passed, ordered by client and sequence.
+
+    The cursor gives per client the first sequence of the last segment that was read; an empty one passes nothing. It
+    stands on sequences and not on time, so that a clock that jumps hides no segment.
+    """
+    return [
+        segment
+        for segment in segments(folder)
+        if segment.is_sealed and segment.first_sequence > after.get(segment.client, -1)
+    ]
+
+
+def advanced(cursor: Mapping[str, int], passed: Iterable[Segment]) -> dict[str, int]:
+    """Return the cursor after some segments were read."""
+    moved = dict(cursor)
+    for segment in passed:
+        moved[segment.client] = max(segment.first_sequence, moved.get(segment.client, -1))
+    return moved
+
+
+def expire(folder: Path, *, before_cursor: Mapping[str, int], keep_days: float, now: datetime) -> list[Path]:
+    """Delete the sealed segments that the cursor has passed and that are older than `keep_days`; return their paths.
+
+    A segment that was not ingested is never deleted, however old it is.
+    """
+    oldest = now - timedelta(days=keep_days)
+    expired = [
+        segment.path
+        for segment in segments(folder)
+        if segment.is_sealed
+        and segment.first_sequence <= before_cursor.get(segment.client, -1)
+        and segment.opened_at_utc < oldest
+    ]
+    for path in expired:
+        path.unlink()
+    return expired
+
+
+def record_line(record: Record) -> str:
+    """Return the JSON line of a record: UTF-8 text as it is, anything else (and text with NUL) as base64, so marked."""
+    text, encoding = payload_text(record.payload)
+    return (
+        f'{{"sequence":{record.sequence},{line_head(record.arrived_at_utc)}"qos":{record.qos},'
+        f'"retained":{"true" if record.retained else "false"},"duplicate":{"true" if record.duplicate else "false"},'
+        f'"topic":{encode_basestring(record.topic)},"payload":{encode_basestring(text)},"encoding":{encoding}}}\n'
+    )
+
+
+def line_head(arrived_at_utc: datetime) -> str:
+    """Return the part of a line that holds the time of arrival, shared by what arrived together."""
+    return f'"arrived_at_utc":"{arrived_at_utc.isoformat(timespec="microseconds")[:26]}Z",'
+
+
+def payload_text(payload: bytes) -> tuple[str, str]:
+    """Return a payload as text, and the JSON value that says how it is encoded (`null` or `"base64"`)."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(payload).decode(), '"base64"'
+    if "\0" in text:
+        return base64.b64encode(payload).decode(), '"base64"'
+    return text, "null"
+
+
+class SegmentWriter:
+    """Appends batches to one open segment; what `append` has returned from survives a power cut.
+
+    An `OSError` of `append` leaves the segment with a tail of unknown state: `abandon` it, and write the batch again to
+    a new one. (After a failed fdatasync a second one may succeed without having written anything.)
+    """
+
+    def __init__(self, folder: Path, *, client: str, first_sequence: int, now: datetime, level: int = 1) -> None:
+        name = f"{client}-{now.strftime(_OPENED)}-{first_sequence:016d}"
+        self.path = folder / f"{name}{OPEN}"
+        self.records = 0
+        self.text_bytes = 0
+        self.durable_bytes = 0
+        self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+        self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o640)
+        try:
+            sync_folder(folder)
+        except OSError:
+            os.close(self._file)
+            self.path.unlink()
+            raise
+
+    def append(self, lines: bytes, *, records: int) -> None:
+        """Write lines as one frame and return once they are on disk.
+
+        Raises:
+            OSError: the disk is full, the file too large or the device broken; nothing may be acknowledged.
+        """
+        frame = memoryview(self._compressor.compress(lines))
+        size = len(frame)
+        while frame:
+            frame = frame[os.write(self._file, frame) :]
+        os.fdatasync(self._file)
+        self.durable_bytes += size
+        self.text_bytes += len(lines)
+        self.records += records
+
+    def seal(self) -> Segment | None:
+        """Close the segment and give it its final name; an empty one is deleted instead."""
+        os.close(self._file)
+        return seal(self.path)
+
+    def abandon(self) -> None:
+        """Close a segment whose last append failed and cut that tail off, where the disk still lets us.
+
+        Where it does not, the repair at the next start does.
+        """
+        try:
+            os.ftruncate(self._file, self.durable_bytes)
+            os.fsync(self._file)
+        finally:
+            os.close(self._file)
+        seal(self.path)
+
+
+def seal(path: Path) -> Segment | None:
+    """Rename an open segment to its sealed name, durably; an empty one is deleted and gives None."""
+    if path.stat().st_size == 0:
+        path.unlink()
+        return None
+    sealed = path.with_name(path.name.removesuffix(OPEN) + SEALED)
+    path.rename(sealed)
+    sync_folder(path.parent)
+    return Segment.from_path(sealed)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def repair(path: Path) -> Segment | None:
+    """Cut the torn tail of an open segment that nobody writes any more, and seal it.
+
+    What is cut was never acknowledged; it is kept beside the segment with the suffix `.torn` all the same.
+    """
+    sound = sum(size for size, _ in _frames(path))
+    if sound < path.stat().st_size:
+        with path.open("r+b") as file:
+            file.seek(sound)
+            path.with_name(path.name.removesuffix(OPEN) + TORN).write_bytes(file.read())
+            file.truncate(sound)
+            os.fsync(file.fileno())
+    return seal(path)
+
+
+def read_segment(path: Path) -> Iterator[Record]:
+    """Give the records of a sealed segment in order, or those of the sound frames of an open one.
+
+    Raises:
+        SourceError: a frame of a sealed segment does not pass its checksum, or a line is not a record.
+    """
+    read = 0
+    for size, lines in _frames(path):
+        read += size
+        for line in lines.splitlines():
+            yield _parsed(line, path)
+    if path.name.endswith(SEALED) and read < path.stat().st_size:
+        raise SourceError(
+            f"The segment {path} is damaged after byte {read:,}: a frame does not pass its checksum. Restore it from a "
+            "copy, or cut it there; the records before that byte are sound."
+        )
+
+
+def _parsed(line: bytes, path: Path) -> Record:
+    try:
+        fields = json.loads(line)
+        payload = fields["payload"]
+        return Record(
+            sequence=fields["sequence"],
+            arrived_at_utc=datetime.fromisoformat(fields["arrived_at_utc"]),
+            topic=fields["topic"],
+            payload=base64.b64decode(payload) if fields["encoding"] == "base64" else payload.encode(),
+            qos=fields["qos"],
+            retained=fields["retained"],
+            duplicate=fields["duplicate"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"The segment {path} holds a line that is no record: {line[:200]!r} ({error!r}).") from error
+
+
+def _frames(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Give the size and content of each frame up to the first that is torn or fails its checksum."""
+    decompressor = zstandard.ZstdDecompressor()
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            frame = decompressor.decompressobj(read_across_frames=False)
+            size, parts = 0, []
+            while not frame.eof:
+                chunk = rest or file.read(_READ_BYTES)
+                if not chunk:
+                    return
+                try:
+                    parts.append(frame.decompress(chunk))
+                except zstandard.ZstdError:
+                    return
+                rest = frame.unused_data
+                size += len(chunk) - len(rest)
+            yield size, b"".join(parts)
