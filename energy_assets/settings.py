@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from energy_assets.errors import ConfigError
@@ -57,6 +57,16 @@ class Settings(BaseSettings):
         description="Where no weather forecast was kept, let the observation serve as its own forecast. For history "
         "without forecasts only: it makes back-filled forecasts look better than they would have been.",
     )
+    mqtt_broker: str = Field(
+        "mqtt://127.0.0.1:1883", description="The MQTT broker: mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS."
+    )
+    mqtt_version: Literal["3.1.1", "5"] = Field("5", description="MQTT version that our own clients speak.")
+    mqtt_user_name: str | None = Field(None, description="User at the broker.")
+    mqtt_password: SecretStr | None = Field(None, description="Password at the broker.")
+    mqtt_password_file: Path | None = Field(None, description="File with the password; goes before mqtt_password.")
+    mqtt_ca_file: Path | None = Field(None, description="CA certificates for TLS. Default: those of the machine.")
+    mqtt_certificate_file: Path | None = Field(None, description="Our client certificate for TLS (PEM).")
+    mqtt_key_file: Path | None = Field(None, description="Key of our client certificate (PEM).")
     real_data: Path | None = Field(None, description="Folder of the developers' real data sets; tests only.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
@@ -79,6 +89,11 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """Return the MLflow tracking URI in effect."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.sqlite'}"
+
+    @property
+    def spool_folder(self) -> Path:
+        """Return the folder in which recorders keep their segments."""
+        return self.home / "spool"
 
     @property
     def sources_folder(self) -> Path:
