@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from energy_assets.contracts import METERS, READINGS_INTERVAL, READINGS_RAW, Window
 from energy_assets.lake import Lake
-from energy_assets.readings.cleaning import chunks, interval_query
+from energy_assets.readings.cleaning import DAYS_AT_ONCE, interval_query
 from energy_assets.sql import Query
 
 YEAR = Window(starts_at_utc=datetime(2016, 1, 1, tzinfo=UTC), ends_at_utc=datetime(2017, 1, 1, tzinfo=UTC))
@@ -70,7 +70,10 @@ def fill(lake: Lake, *, meters: int, registers: int, powers: int) -> None:
 
 
 def clean(lake: Lake, window: Window) -> int:
-    return sum(lake.replace(READINGS_INTERVAL, interval_query(part), window=part).rows for part in chunks(window))
+    return sum(
+        lake.replace(READINGS_INTERVAL, interval_query(part), window=part).rows
+        for part in window.pieces(days=DAYS_AT_ONCE)
+    )
 
 
 def main() -> None:

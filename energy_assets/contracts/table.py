@@ -53,6 +53,14 @@ class Window:
         """Return the window widened on either side."""
         return Window(starts_at_utc=self.starts_at_utc - before, ends_at_utc=self.ends_at_utc + after)
 
+    def pieces(self, *, days: int) -> Iterator[Window]:
+        """Yield the window in pieces of at most `days` days, so that work on a year stays in memory."""
+        starts = self.starts_at_utc
+        while starts < self.ends_at_utc:
+            ends = min(starts + timedelta(days), self.ends_at_utc)
+            yield Window(starts_at_utc=starts, ends_at_utc=ends)
+            starts = ends
+
     def days(self) -> Iterator[date]:
         """Yield every UTC day that the window touches."""
         day = self.starts_at_utc.astimezone(UTC).date()

@@ -11,9 +11,9 @@ from energy_assets.anomalies.vocabulary import RULES
 from energy_assets.contracts import ANOMALIES_FLAGS, METERS, READINGS_INTERVAL, SITES, WEATHER_OBSERVED
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
-from energy_assets.defs.partitions import DAILY, pieces, window_of
+from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
-from energy_assets.lake import Lake
+from energy_assets.lake import Commit, Lake
 
 DATA_FAULTS = [name for name, rule in RULES.items() if rule.family == "data_fault"]
 _DAYS_AT_ONCE = 31
@@ -32,8 +32,8 @@ _MOST_FLAGGED_FRACTION = 0.2
 def anomaly_flags(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
     """What is wrong or odd about one interval of one meter, by which rule, with the evidence in numbers."""
     meters, sites = lake.read(METERS), lake.read(SITES)
-    by_rule = []
-    for piece in pieces(window_of(context), days=_DAYS_AT_ONCE):
+    by_rule, commits = [], []
+    for piece in window_of(context).pieces(days=_DAYS_AT_ONCE):
         needed = piece.padded(before=timedelta(days=Limits().lookback_days))
         flags = flag_day(
             lake.read(READINGS_INTERVAL, needed),
@@ -42,10 +42,10 @@ def anomaly_flags(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
             weather=lake.read(WEATHER_OBSERVED, needed),
             window=piece,
         )
-        commit = lake.replace(ANOMALIES_FLAGS, flags, window=piece, message=run_message(context))
+        commits.append(lake.replace(ANOMALIES_FLAGS, flags, window=piece, message=run_message(context)))
         by_rule.append(flags.group_by("rule").agg(flags=pl.len(), meters=pl.col("meter_id").n_unique()))
     summary = pl.concat(by_rule).group_by("rule").agg(pl.col("flags").sum(), pl.col("meters").max())
-    return report(commit, ANOMALIES_FLAGS, by_rule=summary.sort("flags", descending=True))
+    return report(Commit.together(commits), ANOMALIES_FLAGS, by_rule=summary.sort("flags", descending=True))
 
 
 @dg.asset_check(asset=ANOMALIES_FLAGS.asset_key, name="flags_are_the_exception")

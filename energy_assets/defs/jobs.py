@@ -6,11 +6,14 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from energy_assets.contracts import READINGS_LANDINGS
+from energy_assets.contracts import READINGS_LANDINGS, Window
 from energy_assets.defs.partitions import DAILY
 from energy_assets.lake import Lake
+from energy_assets.readings.cleaning import DAYS_AT_ONCE, changed_window, stale_days_query
+from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import Source, load_sources
 from energy_assets.settings import Settings, load_settings
+from energy_assets.sql import Query
 
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END = "dagster/asset_partition_range_end"
@@ -157,11 +160,16 @@ def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Re-materialises exactly the days whose stored readings changed, by content.",
-    required_resource_keys={"lake"},
+    required_resource_keys={"lake", "settings"},
 )
 def changed_readings(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Ask for the days whose landed content is not the one that was seen last time."""
+    """Ask for the days that cleaning would write differently now, near those whose landed content changed.
+
+    A late reading may change other days than its own (a register's gap, what is usual for a meter), and a night that
+    landed and cleaned its day has left nothing to do.
+    """
     lake: Lake = context.resources.lake
+    settings: Settings = context.resources.settings
     landings = lake.read(READINGS_LANDINGS, columns=["source", "starts_at_utc", "content_hash"]).drop_nulls(
         "starts_at_utc"
     )
@@ -177,13 +185,26 @@ def changed_readings(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequ
     before = json.loads(context.cursor)
     changed = sorted(date.fromisoformat(day) for day, stamp in digest.items() if before.get(day) != stamp)
     context.update_cursor(json.dumps(digest))
-    if not changed:
-        yield dg.SkipReason("no day changed")
-    for first, last in spans_of(changed):
+    stale = _stale_days(lake, changed, sources=load_sources(settings.sources_folder)) if changed else []
+    if not stale:
+        yield dg.SkipReason("no day changed" if not changed else "the changed days are clean already")
+    for first, last in spans_of(stale):
         yield dg.RunRequest(
             run_key=f"{first} {last} {hash_of(json.dumps([digest[day] for day in sorted(digest)])):016x}",
             tags={PARTITION_RANGE_START: first.isoformat(), PARTITION_RANGE_END: last.isoformat()},
         )
+
+
+def _stale_days(lake: Lake, changed: Sequence[date], *, sources: Sequence[Source]) -> list[date]:
+    """Return the days, up to the newest of data, that cleaning would write differently now that `changed` days did."""
+    dirt = known_dirt_of(sources)
+    cleaned_until = lake.query(Query.from_file("energy_assets.defs", "newest_interval")).item()
+    newest = max(changed[-1], cleaned_until.date()) if cleaned_until else changed[-1]
+    stale: set[date] = set()
+    for first, last in spans_of(changed):
+        for piece in changed_window(Window.of_days(first, last)).pieces(days=DAYS_AT_ONCE):
+            stale.update(lake.query(stale_days_query(piece, known_dirt=dirt))["day"])
+    return sorted(day for day in stale if day <= newest)
 
 
 def stamp_of(source: Source) -> str:

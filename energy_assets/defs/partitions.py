@@ -1,6 +1,5 @@
 """Partitions: UTC days of data, and delivery dates; and the windows and issue times that follow from them."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
@@ -41,12 +40,3 @@ def issue_window(delivery_dates: list[date], *, issue_hour_utc: int) -> Window:
     first = issue_time(delivery_dates[0], issue_hour_utc=issue_hour_utc)
     last = issue_time(delivery_dates[-1], issue_hour_utc=issue_hour_utc)
     return Window(starts_at_utc=first, ends_at_utc=last + timedelta(days=1))
-
-
-def pieces(window: Window, *, days: int) -> Iterator[Window]:
-    """Yield the window in pieces of at most `days` days, so that a year's backfill stays in memory."""
-    start = window.starts_at_utc
-    while start < window.ends_at_utc:
-        end = min(start + timedelta(days=days), window.ends_at_utc)
-        yield Window(starts_at_utc=start, ends_at_utc=end)
-        start = end

@@ -8,17 +8,16 @@ import dagster as dg
 from energy_assets.contracts import METERS, READINGS_INTERVAL, READINGS_LANDINGS, READINGS_QUARANTINE, READINGS_RAW
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
-from energy_assets.defs.partitions import DAILY, pieces, window_of
+from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.ingestion import land_all
-from energy_assets.lake import Lake
-from energy_assets.readings.cleaning import interval_query
+from energy_assets.lake import Commit, Lake
+from energy_assets.readings.cleaning import DAYS_AT_ONCE, interval_query
 from energy_assets.readings.judgements import judge_account, judge_completeness
+from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import load_sources
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
-
-_DAYS_AT_ONCE = 92
 
 
 @dg.multi_asset(
@@ -97,15 +96,22 @@ def every_source_could_be_read(
     automation_condition=WHEN_INPUTS_ARRIVE,
     freshness_policy=FRESH_EVERY_MORNING,
 )
-def interval_readings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+def interval_readings(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
     """Energy per meter and interval, in kWh; gaps stay null and say why."""
     window = window_of(context)
-    for piece in pieces(window, days=_DAYS_AT_ONCE):
-        commit = lake.replace(READINGS_INTERVAL, interval_query(piece), window=piece, message=run_message(context))
+    dirt = known_dirt_of(load_sources(settings.sources_folder))
+    commits = [
+        lake.replace(
+            READINGS_INTERVAL, interval_query(piece, known_dirt=dirt), window=piece, message=run_message(context)
+        )
+        for piece in window.pieces(days=DAYS_AT_ONCE)
+    ]
     quality = lake.query(
         Query.from_file("energy_assets.defs", "interval_quality", starts=window.starts_at_utc, ends=window.ends_at_utc)
     )
-    return report(commit, READINGS_INTERVAL, quality=quality)
+    return report(Commit.together(commits), READINGS_INTERVAL, quality=quality)
 
 
 @dg.asset_check(asset=READINGS_INTERVAL.asset_key, name="readings_are_complete")

@@ -41,7 +41,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 def run_message(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> str:
     """Return the commit message of a run's writes: run id and step."""
-    return f"run {context.run_id} {context.op_execution_context.op.name}"
+    return f"run {context.run.run_id} {context.op_execution_context.op.name}"
 
 
 def report(commit: Commit, table: Table | None = None, **figures: object) -> dg.MaterializeResult[None]:

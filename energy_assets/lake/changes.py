@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -34,6 +35,16 @@ class Commit:
     snapshot_id: int
     inserted: Mapping[str, int]
     deleted: Mapping[str, int]
+
+    @classmethod
+    def together(cls, commits: Sequence[Commit]) -> Commit:
+        """Return what several commits did, as of the last of them."""
+        inserted: Counter[str] = Counter()
+        deleted: Counter[str] = Counter()
+        for commit in commits:
+            inserted.update(commit.inserted)
+            deleted.update(commit.deleted)
+        return cls(snapshot_id=commits[-1].snapshot_id, inserted=inserted, deleted=deleted)
 
     @property
     def rows(self) -> int:

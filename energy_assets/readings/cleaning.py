@@ -6,7 +6,6 @@ is refused keeps its row: `reported_kwh` stays, `energy_kwh` is null and the rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -27,10 +26,21 @@ REFERENCE_DAYS = 7
 REGISTER_PADDING = REGISTER_REACH + timedelta(days=REFERENCE_DAYS + 1)
 """How far around a window register readings are looked at; what lies beyond has no say in the window."""
 
+DAYS_AT_ONCE = 92
+"""Days of a window that are cleaned in one statement: a quarter of 2,380 hourly meters sorts in a gigabyte."""
+
 _ALWAYS = datetime(9999, 12, 31, tzinfo=UTC)
 _DAY = timedelta(days=1)
 
-__all__ = ["REASONS", "REGISTER_PADDING", "REGISTER_REACH", "changed_window", "chunks", "interval_query"]
+__all__ = [
+    "DAYS_AT_ONCE",
+    "REASONS",
+    "REGISTER_PADDING",
+    "REGISTER_REACH",
+    "changed_window",
+    "interval_query",
+    "stale_days_query",
+]
 
 
 def interval_query(
@@ -94,13 +104,31 @@ def interval_query(
     )
 
 
-def chunks(window: Window, *, days: int = 92) -> Iterator[Window]:
-    """Yield the window in pieces of at most `days` days: a quarter of 2,380 hourly meters sorts in a gigabyte."""
-    starts = window.starts_at_utc
-    while starts < window.ends_at_utc:
-        ends = min(starts + timedelta(days=days), window.ends_at_utc)
-        yield Window(starts_at_utc=starts, ends_at_utc=ends)
-        starts = ends
+def stale_days_query(window: Window, *, known_dirt: pl.DataFrame | None = None) -> Query:
+    """Return the query whose one column `day` names the UTC days of a window that cleaning would now write differently.
+
+    It compares `readings.interval` as stored with what `interval_query` gives, energies to a billionth of a kWh.
+    """
+    cleaned = interval_query(window, known_dirt=known_dirt)
+    compared = _COMPARED.format(rows="cleaned"), _COMPARED.format(rows="stored")
+    return Query(
+        text=f"""
+        WITH cleaned AS MATERIALIZED ({cleaned.text.rstrip().rstrip(";")}),
+        stored AS MATERIALIZED (
+            FROM readings.interval WHERE starts_at_utc >= $starts AND starts_at_utc < $ends
+        )
+        SELECT DISTINCT starts_at_utc::DATE AS day
+        FROM (({compared[0]} EXCEPT ALL {compared[1]}) UNION ALL ({compared[1]} EXCEPT ALL {compared[0]}))
+        ORDER BY day
+        """,
+        parameters=cleaned.parameters,
+    )
+
+
+_COMPARED = """
+    SELECT meter_id, starts_at_utc, interval_minutes, round(reported_kwh, 9), round(energy_kwh, 9), quality, reason,
+           available_at_utc
+    FROM {rows}"""
 
 
 def changed_window(window: Window, *, limits: Limits = DEFAULT_LIMITS) -> Window:

@@ -12,6 +12,7 @@ competition's hosts; every good solution drops it |
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import polars as pl
@@ -36,6 +37,11 @@ _ROWS = {
     "ashrae": (("0", "electricity", *_FALSE_ZEROS),),
     "bdg2": (("Panther", "electricity", *_FALSE_ZEROS),),
 }
+
+
+def known_dirt_of(sources: Iterable[Source]) -> pl.DataFrame:
+    """Return the known dirt of several sources, in the columns of `known_dirt`."""
+    return pl.concat([KNOWN_DIRT_SCHEMA.to_frame(), *(known_dirt(source) for source in sources)])
 
 
 def known_dirt(source: Source) -> pl.DataFrame:

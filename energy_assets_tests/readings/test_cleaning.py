@@ -11,7 +11,7 @@ import pytest
 from energy_assets.contracts import Window
 from energy_assets.contracts.metering import MEASURES, UNITS
 from energy_assets.metering.units import energy_factor
-from energy_assets.readings.cleaning import changed_window, chunks
+from energy_assets.readings.cleaning import changed_window
 from energy_assets.readings.known_dirt import KNOWN_DIRT_SCHEMA
 from energy_assets_tests.readings.cleaner import DAY, MIDNIGHT, Cleaner, cleaned, every, hour, meter, raw
 
@@ -288,9 +288,9 @@ def test_a_window_of_hours_gives_the_rows_of_its_day() -> None:
     assert set(whole["reason"]) == {"zero_run", None, "spike", "gap"}
 
 
-def test_chunks_cover_the_window_once_and_changes_reach_as_far_as_declared() -> None:
+def test_pieces_cover_the_window_once_and_changes_reach_as_far_as_declared() -> None:
     year = Window(starts_at_utc=datetime(2024, 1, 1, tzinfo=UTC), ends_at_utc=datetime(2025, 1, 1, tzinfo=UTC))
-    pieces = list(chunks(year))
+    pieces = list(year.pieces(days=92))
     assert pieces[0].starts_at_utc == year.starts_at_utc
     assert pieces[-1].ends_at_utc == year.ends_at_utc
     assert all(one.ends_at_utc == two.starts_at_utc for one, two in itertools.pairwise(pieces))

@@ -1,0 +1,1 @@
+SELECT max(starts_at_utc) AS newest FROM readings.interval
