@@ -1,5 +1,8 @@
--- readings.landings: what became of the rows of every batch and UTC day.
-SELECT $source AS source, batch_id, time_bucket(INTERVAL 1 DAY, starts_at_utc) AS starts_at_utc, count(*) AS rows_in,
+-- readings.landings: what became of the rows of every batch and UTC day. The day is found by division, because
+-- calendar functions of TIMESTAMPTZ cost ten seconds for a million rows.
+SELECT $source AS source, batch_id,
+       make_timestamptz(epoch_us(starts_at_utc) // 86_400_000_000 * 86_400_000_000) AS starts_at_utc,
+       count(*) AS rows_in,
        count(*) FILTER (WHERE reason IS NULL AND NOT is_repeat) AS stored,
        count(*) FILTER (WHERE reason IS NULL AND is_repeat) AS duplicate,
        count(*) FILTER (WHERE reason IS NOT NULL) AS quarantined,
