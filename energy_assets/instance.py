@@ -10,8 +10,26 @@ from pathlib import Path
 
 from energy_assets.settings import Settings
 
+EVENT_BATCH_SIZE = 1000
+"""Events that Dagster may hold back until a batch of them is complete; see `event_log`."""
+
 _CONFIG = """\
-# Written by `energy`; edit it as you like. Folders follow from DAGSTER_HOME, which is this folder.
+# Written by `energy`; edit it as you like. The folders are Dagster's usual ones.
+run_storage:
+  module: dagster._core.storage.runs
+  class: SqliteRunStorage
+  config:
+    base_dir: "{folder}/history"
+event_log_storage:
+  module: energy_assets.event_log
+  class: BatchedSqliteEventLog
+  config:
+    base_dir: "{folder}/history/runs"
+schedule_storage:
+  module: dagster._core.storage.schedules
+  class: SqliteScheduleStorage
+  config:
+    base_dir: "{folder}/schedules"
 concurrency:
   runs:
     max_concurrent_runs: 2
@@ -36,13 +54,14 @@ def dagster_home(settings: Settings) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
     if not config.exists():
-        config.write_text(_CONFIG, encoding="utf-8")
+        config.write_text(_CONFIG.format(folder=folder), encoding="utf-8")
     return folder
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of the platform's processes: instance, stores and habits of the libraries."""
     return {
+        "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE),
         **os.environ,
         "DAGSTER_HOME": str(dagster_home(settings)),
         "ENERGY_ASSETS_HOME": str(settings.home),

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from energy_assets.defs.jobs import PARTITION_RANGE_END, PARTITION_RANGE_START
 from energy_assets.errors import EnergyAssetsError
-from energy_assets.instance import dagster_home
+from energy_assets.instance import EVENT_BATCH_SIZE, dagster_home
 from energy_assets.settings import Settings
 
 _SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -84,6 +84,7 @@ def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) ->
         EnergyAssetsError: a step failed; the message names the run and the first asset that failed.
     """
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH_SIZE))
     _quiet(settings)
     from energy_assets.definitions import defs
 
