@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -18,10 +19,14 @@ def run(
     days: Annotated[int, typer.Option(help="Days of history, up to yesterday.")] = 365,
     seed: Annotated[int, typer.Option(help="The same seed makes the same community.")] = 0,
 ) -> None:
-    """Make a community, materialise the whole graph, and show what came out."""
+    """Make a community, materialise the whole graph, and show what came out.
+
+    Its models are quick ones, unless ENERGY_ASSETS_TRAINING_EFFORT says `full`; the weekly training makes full ones.
+    """
     from energy_assets.main_job import carry_out, history_steps, today_utc
     from energy_assets.showcase import declare_community, show_outcome
 
+    os.environ.setdefault("ENERGY_ASSETS_TRAINING_EFFORT", "quick")
     settings = load_settings()
     today = today_utc()
     first = today - timedelta(days=days)

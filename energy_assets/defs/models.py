@@ -15,12 +15,14 @@ from energy_assets.lake import Lake
 from energy_assets.models.card import TrainingFacts
 from energy_assets.models.plots import plots_of
 from energy_assets.models.registry import ModelVersion, Registry, registered_name
-from energy_assets.models.spec import ModelSpec
+from energy_assets.models.spec import SPECS, ModelSpec
 from energy_assets.models.training import Trained, train
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
 _SEED = 0
+_CLASSES_FED = 4
+"""Commodities among which the rows are shared: with this many, none learns from much less than it may."""
 
 
 @dg.asset(
@@ -43,7 +45,9 @@ def load_models(
     snapshot_id = lake.snapshot_id()
     meters = lake.read(METERS)
     issues = training_issues(lake, settings=settings)
-    share = thinning_share(meters, issues=len(issues), rows=settings.training_rows)
+    spec = SPECS[settings.training_effort]
+    wanted = min(settings.training_rows, _CLASSES_FED * spec.training_rows)
+    share = thinning_share(meters, issues=len(issues), rows=wanted)
     features = features_of(
         lake,
         issues=issues,
@@ -51,7 +55,6 @@ def load_models(
         thinning=Thinning(share=share, seed=_SEED),
     )
     rows: list[dict[str, object]] = []
-    spec = ModelSpec()
     for (commodity, minutes), group in _classes(features, meters):
         name = registered_name(commodity, interval_minutes=minutes)
         trained = train(group, spec=spec, seed=_SEED, threads=settings.threads)

@@ -110,15 +110,16 @@ class Lake:
         condition, parameters = condition_of(table, window, where or {})
         version = "" if snapshot_id is None else f" AT (VERSION => {int(snapshot_id)})"
         with self.session() as session:
-            frame = session.sql(
-                f"SELECT {selected} FROM lake.{table.qualified_name}{version} WHERE {condition}", params=parameters
+            frame = session.execute(
+                f"SELECT {selected} FROM lake.{table.qualified_name}{version} WHERE {condition}", parameters
             ).pl()
         return frame.cast({name: dtype for name, dtype in table.polars_schema.items() if name in frame.columns})
 
     def query(self, query: Query) -> pl.DataFrame:
         """Return the rows of a query over the lake."""
+        # Never `session.sql` with parameters: it takes 12 s for the 4.5 million rows that `execute` gives in 0.3 s.
         with self.session() as session:
-            return session.sql(query.text, params=dict(query.parameters)).pl()
+            return session.execute(query.text, dict(query.parameters)).pl()
 
     def count(self, table: Table, window: Window | None = None, *, where: Filter | None = None) -> int:
         """Return the number of rows in the window that match the filter."""

@@ -73,6 +73,9 @@ QUICK_SPEC = ModelSpec(
 )
 """A third of the time for errors that are a few percent larger: for a first look, not for a champion that stays."""
 
+SPECS = {"full": ModelSpec(), "quick": QUICK_SPEC}
+"""Specifications by the setting `training_effort`."""
+
 
 def write_json(folder: Path, content: dict[str, object]) -> None:
     """Write `model.json` into the folder of a model; floats keep every bit."""

@@ -210,7 +210,7 @@ def scalar(connection: duckdb.DuckDBPyConnection, name: str, **parameters: objec
 
 def frame(connection: duckdb.DuckDBPyConnection, wanted: Query) -> pl.DataFrame:
     """Return the rows of a query."""
-    return connection.sql(wanted.text, params=dict(wanted.parameters)).pl()
+    return connection.execute(wanted.text, dict(wanted.parameters)).pl()
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, landings: Query) -> Counts:
