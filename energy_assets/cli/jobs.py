@@ -23,10 +23,11 @@ def run(
 
     Its models are quick ones, unless ENERGY_ASSETS_TRAINING_EFFORT says `full`; the weekly training makes full ones.
     """
+    # Before the graph is imported: its schedules read the settings, which stand from then on.
+    os.environ.setdefault("ENERGY_ASSETS_TRAINING_EFFORT", "quick")
     from energy_assets.main_job import carry_out, history_steps, today_utc
     from energy_assets.showcase import declare_community, show_outcome
 
-    os.environ.setdefault("ENERGY_ASSETS_TRAINING_EFFORT", "quick")
     settings = load_settings()
     today = today_utc()
     first = today - timedelta(days=days)
