@@ -134,17 +134,22 @@ def expire(folder: Path, *, before_cursor: Mapping[str, int], keep_days: float, 
 
 def record_line(record: Record) -> str:
     """Return the JSON line of a record: UTF-8 text as it is, anything else (and text with NUL) as base64, so marked."""
+    head = line_head(record.arrived_at_utc, qos=record.qos, is_retained=record.retained, is_duplicate=record.duplicate)
     text, encoding = payload_text(record.payload)
+    return line(record.sequence, head, encode_basestring(record.topic), encode_basestring(text), encoding)
+
+
+def line(sequence: int, head: str, topic: str, payload: str, encoding: str) -> str:
+    """Return a line from parts that are JSON already."""
+    return f'{{"sequence":{sequence}{head}{topic},"payload":{payload},"encoding":{encoding}}}\n'
+
+
+def line_head(arrived_at_utc: datetime, *, qos: int, is_retained: bool, is_duplicate: bool) -> str:
+    """Return the part of a line between sequence and topic, which messages that arrive together share."""
     return (
-        f'{{"sequence":{record.sequence},{line_head(record.arrived_at_utc)}"qos":{record.qos},'
-        f'"retained":{"true" if record.retained else "false"},"duplicate":{"true" if record.duplicate else "false"},'
-        f'"topic":{encode_basestring(record.topic)},"payload":{encode_basestring(text)},"encoding":{encoding}}}\n'
+        f',"arrived_at_utc":"{arrived_at_utc.isoformat(timespec="microseconds")[:26]}Z","qos":{qos},'
+        f'"retained":{"true" if is_retained else "false"},"duplicate":{"true" if is_duplicate else "false"},"topic":'
     )
-
-
-def line_head(arrived_at_utc: datetime) -> str:
-    """Return the part of a line that holds the time of arrival, shared by what arrived together."""
-    return f'"arrived_at_utc":"{arrived_at_utc.isoformat(timespec="microseconds")[:26]}Z",'
 
 
 def payload_text(payload: bytes) -> tuple[str, str]:
@@ -161,8 +166,8 @@ def payload_text(payload: bytes) -> tuple[str, str]:
 class SegmentWriter:
     """Appends batches to one open segment; what `append` has returned from survives a power cut.
 
-    An `OSError` of `append` leaves the segment with a tail of unknown state: `abandon` it, and write the batch again to
-    a new one. (After a failed fdatasync a second one may succeed without having written anything.)
+    An `OSError` of `append` leaves a tail of unknown state: close, `cut` to `durable_bytes` and `seal`, then write the
+    batch again to a new segment. (After a failed fdatasync a second one may succeed without having written anything.)
     """
 
     def __init__(self, folder: Path, *, client: str, first_sequence: int, now: datetime, level: int = 1) -> None:
@@ -195,22 +200,16 @@ class SegmentWriter:
         self.text_bytes += len(lines)
         self.records += records
 
-    def seal(self) -> Segment | None:
-        """Close the segment and give it its final name; an empty one is deleted instead."""
+    def close(self) -> None:
+        """Close the file, which keeps its open name; `seal` it, or after a failed append `cut` it first."""
         os.close(self._file)
-        return seal(self.path)
 
-    def abandon(self) -> None:
-        """Close a segment whose last append failed and cut that tail off, where the disk still lets us.
 
-        Where it does not, the repair at the next start does.
-        """
-        try:
-            os.ftruncate(self._file, self.durable_bytes)
-            os.fsync(self._file)
-        finally:
-            os.close(self._file)
-        seal(self.path)
+def cut(path: Path, *, size: int) -> None:
+    """Cut a segment to its durable part, durably."""
+    with path.open("r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
 
 
 def seal(path: Path) -> Segment | None:
@@ -240,12 +239,21 @@ def repair(path: Path) -> Segment | None:
     """
     sound = sum(size for size, _ in _frames(path))
     if sound < path.stat().st_size:
-        with path.open("r+b") as file:
+        with path.open("rb") as file:
             file.seek(sound)
             path.with_name(path.name.removesuffix(OPEN) + TORN).write_bytes(file.read())
-            file.truncate(sound)
-            os.fsync(file.fileno())
+        cut(path, size=sound)
     return seal(path)
+
+
+def sequence_after(segment: Segment) -> int | None:
+    """Return the sequence that follows a segment's last record, or None where damage hides it."""
+    read, last = 0, b""
+    for size, lines in _frames(segment.path):
+        read, last = read + size, lines
+    if read < segment.path.stat().st_size:
+        return None
+    return segment.first_sequence if not last else _parsed(last.splitlines()[-1], segment.path).sequence + 1
 
 
 def read_segment(path: Path) -> Iterator[Record]:
@@ -257,8 +265,8 @@ def read_segment(path: Path) -> Iterator[Record]:
     read = 0
     for size, lines in _frames(path):
         read += size
-        for line in lines.splitlines():
-            yield _parsed(line, path)
+        for text in lines.splitlines():
+            yield _parsed(text, path)
     if path.name.endswith(SEALED) and read < path.stat().st_size:
         raise SourceError(
             f"The segment {path} is damaged after byte {read:,}: a frame does not pass its checksum. Restore it from a "
@@ -266,9 +274,9 @@ def read_segment(path: Path) -> Iterator[Record]:
         )
 
 
-def _parsed(line: bytes, path: Path) -> Record:
+def _parsed(text: bytes, path: Path) -> Record:
     try:
-        fields = json.loads(line)
+        fields = json.loads(text)
         payload = fields["payload"]
         return Record(
             sequence=fields["sequence"],
@@ -280,7 +288,7 @@ def _parsed(line: bytes, path: Path) -> Record:
             duplicate=fields["duplicate"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"The segment {path} holds a line that is no record: {line[:200]!r} ({error!r}).") from error
+        raise SourceError(f"The segment {path} holds a line that is no record: {text[:200]!r} ({error!r}).") from error
 
 
 def _frames(path: Path) -> Iterator[tuple[int, bytes]]:
