@@ -110,7 +110,6 @@ class Recorder:
         try:
             former = self._filters.remembered()
             self._had_session = bool(former)
-            self._filters.remember({*former, *options.filters})
             self._session = Session(
                 self._endpoint,
                 SessionOptions(
