@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ARGUMENTS = {"prices": [["speed"], ["settlement"]], "ledger": [["speed"], ["tamper"]]}
-PARTS = ("accuracy", "anomalies", "community", "ingest", "intervals", "ledger", "prices")
+PARTS = ("spine", "nightly", "ingest", "intervals", "community", "accuracy", "anomalies", "mqtt", "ledger", "prices")
 
 
 def main() -> int:
