@@ -83,7 +83,9 @@ class Publisher:
             if waiting:
                 time.sleep(0.05)
 
-    def _speak(self, connection: socket.socket, waiting: deque[int], under_way: dict[int, int], deadline: float) -> None:
+    def _speak(
+        self, connection: socket.socket, waiting: deque[int], under_way: dict[int, int], deadline: float
+    ) -> None:
         connection.sendall(
             connect_packet(
                 version="3.1.1",

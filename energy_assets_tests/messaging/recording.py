@@ -75,7 +75,8 @@ class RecorderProcess:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             health = self.health()
-            if health is not None and self.process is not None and health.process_id == self.process.pid and holds(health):
+            is_ours = health is not None and self.process is not None and health.process_id == self.process.pid
+            if health is not None and is_ours and holds(health):
                 return health
             time.sleep(0.02)
         raise AssertionError(f"not within {within_s} s: {self.health()}\n{self.log.read_text()}")

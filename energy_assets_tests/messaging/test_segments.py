@@ -1,0 +1,177 @@
+"""Segments: any message comes back as it was, torn tails are cut, the cursor passes nothing unread."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_assets.errors import SourceError
+from energy_assets.messaging.segments import (
+    DUCKDB_COLUMNS,
+    LONGEST_LINE_BYTES,
+    Record,
+    Segment,
+    SegmentWriter,
+    advanced,
+    expire,
+    read_segment,
+    record_line,
+    repair,
+    seal,
+    sealed_segments,
+    segments,
+    sequence_after,
+)
+
+NOW = datetime(2026, 11, 21, 4, 45, 30, 120_000, tzinfo=UTC)
+PAYLOADS = [
+    b'{"power": 1.5}',
+    b"",
+    b"\xff\xfe not UTF-8",
+    b"with\x00NUL",
+    'é \u2028 \x85 \n\r\x1c\x7f " \\ 🔌'.encode(),
+    b"not JSON",
+]
+
+
+def _record(sequence: int, payload: bytes, *, topic: str = "energy/é/power") -> Record:
+    return Record(sequence, NOW, topic, payload, 1, sequence % 2 == 0, sequence % 3 == 0)
+
+
+def _written(folder: Path, payloads: list[bytes], *, client: str = "r", first: int = 10) -> SegmentWriter:
+    """Write a frame for each payload."""
+    writer = SegmentWriter(folder, client=client, first_sequence=first, now=NOW)
+    for number, payload in enumerate(payloads):
+        writer.append(record_line(_record(first + number, payload)).encode(), records=1)
+    writer.close()
+    return writer
+
+
+def test_messages_come_back_as_they_were(tmp_path: Path) -> None:
+    writer = _written(tmp_path, PAYLOADS)
+    expected = [_record(10 + number, payload) for number, payload in enumerate(PAYLOADS)]
+    assert list(read_segment(writer.path)) == expected
+    sealed = seal(writer.path)
+    assert sealed is not None
+    assert sealed.path.name == "r-20261121T044530Z-0000000000000010.jsonl.zst"
+    assert list(read_segment(sealed.path)) == expected
+    assert sequence_after(sealed) == 16
+
+
+@given(payload=st.binary(max_size=200), topic=st.text(st.characters(exclude_categories=("Cs",)), max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_any_payload_and_topic_is_one_line_that_duckdb_reads(
+    payload: bytes, topic: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("s")
+    record = _record(10, payload, topic=topic)
+    assert record_line(record).count("\n") == 1
+    writer = SegmentWriter(folder, client="r", first_sequence=10, now=NOW)
+    writer.append((record_line(record) + record_line(record)).encode(), records=2)
+    writer.close()
+    assert list(read_segment(writer.path)) == [record, record]
+    sealed = seal(writer.path)
+    assert sealed is not None
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "SELECT topic, CASE WHEN encoding = 'base64' THEN from_base64(payload) ELSE encode(payload) END "
+            "FROM read_json($path, format = 'newline_delimited', compression = 'zstd', columns = "
+            "{topic: 'VARCHAR', payload: 'VARCHAR', encoding: 'VARCHAR'})",
+            {"path": str(sealed.path)},
+        ).fetchall()
+    assert rows == [(topic, payload)] * 2
+
+
+def test_duckdb_reads_types_many_frames_and_large_payloads(tmp_path: Path) -> None:
+    large = b"7" * (40 << 20)
+    sealed = seal(_written(tmp_path, [b"1"] * 300 + [large, b"2"]).path)
+    assert sealed is not None
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in DUCKDB_COLUMNS.items())
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        found = connection.execute(
+            "SELECT count(*), max(length(payload)), max(sequence), count(*) FILTER (retained), "
+            "max(arrived_at_utc)::VARCHAR, max(qos), count(encoding) FROM read_json($path, compression = 'zstd', "
+            f"format = 'newline_delimited', maximum_object_size = {LONGEST_LINE_BYTES}, columns = {{{columns}}})",
+            {"path": str(sealed.path)},
+        ).fetchone()
+    assert found == (302, len(large), 311, 151, "2026-11-21 04:45:30.12+00", 1, 0)
+
+
+def test_torn_tail_is_cut_wherever_it_is_torn(tmp_path: Path) -> None:
+    writer = _written(tmp_path, PAYLOADS[:3])
+    whole = writer.path.read_bytes()
+    writer.path.unlink()
+    ends = [number for number in range(len(whole)) if whole[number:].startswith(b"\x28\xb5\x2f\xfd")][1:]
+    assert len(ends) == 2
+    for size in range(len(whole)):
+        path = tmp_path / f"r-20261121T044530Z-{size:016d}.jsonl.zst.open"
+        path.write_bytes(whole[:size])
+        sealed = repair(path)
+        frames = sum(size >= end for end in ends)
+        assert (0 if sealed is None else len(list(read_segment(sealed.path)))) == frames
+        torn = path.with_name(path.name.replace(".jsonl.zst.open", ".torn"))
+        assert torn.exists() == (size not in {0, *ends}), "what is cut is kept"
+        assert not path.exists()
+
+
+def test_damage_inside_a_sealed_segment_is_an_error_after_the_sound_records(tmp_path: Path) -> None:
+    sealed = seal(_written(tmp_path, PAYLOADS).path)
+    assert sealed is not None
+    content = bytearray(sealed.path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    sealed.path.write_bytes(content)
+    found: list[Record] = []
+    with pytest.raises(SourceError, match="damaged after byte"):
+        found.extend(read_segment(sealed.path))
+    assert [record.payload for record in found] == PAYLOADS[: len(found)]
+    assert 0 < len(found) < len(PAYLOADS)
+    assert sequence_after(sealed) is None
+
+
+def test_cursor_stands_on_sequences_so_that_a_clock_set_back_hides_nothing(tmp_path: Path) -> None:
+    names = [
+        "a-20261121T050000Z-0000000000000001.jsonl.zst",
+        "a-20260101T000000Z-0000000000000050.jsonl.zst",  # the clock was set back
+        "a-20261121T060000Z-0000000000000090.jsonl.zst.open",
+        "b-x-20261121T050000Z-0000000000000007.jsonl.zst",
+        "a.lock",
+        "a.health.json",
+        "a-20261121T050000Z-0000000000000001.torn",
+    ]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    found = sealed_segments(tmp_path, after={})
+    assert [(segment.client, segment.first_sequence) for segment in found] == [("a", 1), ("a", 50), ("b-x", 7)]
+    cursor = advanced({}, found[:1])
+    assert cursor == {"a": 1}
+    assert sealed_segments(tmp_path, after=cursor) == found[1:]
+    assert sealed_segments(tmp_path, after=advanced(cursor, found)) == []
+    assert sealed_segments(tmp_path / "absent", after={}) == []
+
+
+def test_only_what_is_ingested_and_old_expires(tmp_path: Path) -> None:
+    ages = {1: 9, 2: 9, 3: 2, 4: 9}
+    for sequence, days in ages.items():
+        opened = (NOW - timedelta(days=days)).strftime("%Y%m%dT%H%M%SZ")
+        suffix = ".open" if sequence == 4 else ""
+        (tmp_path / f"a-{opened}-{sequence:016d}.jsonl.zst{suffix}").write_bytes(b"x")
+    assert expire(tmp_path, before_cursor={}, keep_days=7, now=NOW) == []
+    # 1 is read and old; 2 is old and not read; 3 is read and young, had the cursor passed it; 4 is open
+    gone = expire(tmp_path, before_cursor={"a": 1}, keep_days=7, now=NOW)
+    assert [Segment.from_path(path).first_sequence for path in gone] == [1]  # type: ignore[union-attr]
+    gone = expire(tmp_path, before_cursor={"a": 4}, keep_days=7, now=NOW)
+    assert [Segment.from_path(path).first_sequence for path in gone] == [2]  # type: ignore[union-attr]
+    assert [segment.first_sequence for segment in segments(tmp_path)] == [3, 4]
+
+
+def test_empty_segment_leaves_no_file(tmp_path: Path) -> None:
+    writer = _written(tmp_path, [])
+    assert seal(writer.path) is None
+    assert os.listdir(tmp_path) == []
