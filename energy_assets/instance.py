@@ -58,6 +58,18 @@ def dagster_home(settings: Settings) -> Path:
     return folder
 
 
+def prepare_instance(settings: Settings) -> None:
+    """Make the instance's databases, which several processes that start at once would get in each other's way over."""
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+        # Each storage makes its tables when it is first asked for.
+        instance.run_storage.has_run("none")
+        instance.event_log_storage.get_asset_records()
+        if instance.schedule_storage is not None:
+            instance.schedule_storage.all_instigator_state()
+
+
 def child_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of the platform's processes: instance, stores and habits of the libraries."""
     return {

@@ -74,9 +74,11 @@ def backfill(
 @app.command()
 def up() -> None:
     """Start the Dagster UI and daemon and the MLflow UI; Ctrl-C stops them all."""
+    from energy_assets.instance import prepare_instance
     from energy_assets.supervisor import supervisor_of
 
     settings = load_settings()
+    prepare_instance(settings)
     supervisor = supervisor_of(settings)
     try:
         supervisor.start(announce=lambda name: console.print(f"  {name} is ready"))
