@@ -14,6 +14,8 @@ from energy_assets.errors import LakeError
 
 _LOG = logging.getLogger(__name__)
 
+# Pages of version 2 with LZ4 are written a fifth faster than the default, and read faster, for files of the same size.
+_WRITING = {"parquet_version": "2", "parquet_compression": "lz4_raw"}
 _EXTENSIONS = ("ducklake", "sqlite_scanner", "postgres_scanner")
 
 
@@ -73,6 +75,9 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]
         return
     connection.execute("BEGIN")
     try:
+        if not present:
+            for option, value in _WRITING.items():
+                connection.execute("CALL lake.set_option($option, $value)", {"option": option, "value": value})
         for statement in statements:
             connection.execute(statement)
         connection.execute("COMMIT")
