@@ -8,8 +8,12 @@ import time
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-ARGUMENTS = {"prices": [["speed"], ["settlement"]], "ledger": [["speed"], ["tamper"]]}
-PARTS = ("spine", "nightly", "ingest", "intervals", "community", "accuracy", "anomalies", "mqtt", "ledger", "prices")
+ARGUMENTS = {
+    "ledger": [["speed"], ["tamper"]],
+    "mqtt": [["throughput"], ["latency"], ["faults"]],
+    "prices": [["speed"], ["settlement"]],
+}
+PARTS = ("spine", "nightly", "ingest", "intervals", "community", "accuracy", "anomalies", "mqtt", "ledger", "mqtt", "prices")
 
 
 def main() -> int:

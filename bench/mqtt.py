@@ -1,0 +1,486 @@
+"""What the recorder takes and what it survives, on a real Mosquitto: `python bench/mqtt.py throughput|latency|faults`.
+
+`throughput`: messages a second that are durable and acknowledged, CPU per message and memory, interleaved in one run
+with subscribers that store nothing: a bare socket that only acknowledges, `mosquitto_sub` where it is found, and paho,
+which acknowledges on receipt; and paho with manual acknowledgement over the same spool. `latency`: from publishing to
+durable at a steady 10,000 messages a second. `faults`: 150,000 messages at 15,000 a second through kills, restarts, a
+full disk, a network cut, QoS 0 devices; what is lost of what was acknowledged to the publisher. The control, which
+acknowledges on receipt, must lose. Exit code 1 when something is lost or out of its limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from energy_assets.messaging.batch import Batch
+from energy_assets.messaging.codec import PacketReader, connect_packet, pubacks, subscribe_packet
+from energy_assets.messaging.endpoint import Endpoint
+from energy_assets.messaging.recorder import Recorder, RecorderOptions
+from energy_assets.messaging.segments import read_segment, segments
+from energy_assets.messaging.spool import SealRule, Spool
+from energy_assets_tests.messaging.brokers import Mosquitto
+from energy_assets_tests.messaging.publishing import Publisher
+from energy_assets_tests.messaging.recording import RecorderProcess, await_numbers, stored_numbers
+
+MESSAGES = 200_000
+FAULT_MESSAGES, FAULT_PER_S = 150_000, 15_000
+LATENCY_PER_S, LATENCY_S = 10_000, 10
+LIMITS = {"throughput": 1.0, "cpu_us": 6.0, "p99_ms": 60.0}
+FILTER = "energy/#"
+
+
+# --- Subscribers, each in a process of its own: say "ready", take the messages, report -------------------------------
+
+
+def _null(port: int, wanted: int, _: Path) -> int:
+    """Acknowledge on receipt and keep nothing: as fast as the broker lets a Python process be."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    options = {"keep_alive_s": 0, "user_name": None, "password": None, "session_expiry_s": 3600}
+    connection.sendall(connect_packet(version="5", client_id="bench", receive_maximum=10_000, **options))
+    connection.sendall(subscribe_packet(1, [FILTER], version="5"))
+    reader, received = PacketReader(version="5"), 0
+    while received < wanted:
+        packets = reader.feed(connection.recv(1 << 18))
+        packet_ids = [packet[2] for packet in packets if packet[0] >> 4 == 3]
+        received += len(packet_ids)
+        connection.sendall(pubacks(packet_ids))
+        if any(packet[0] >> 4 == 9 for packet in packets):
+            _ready()
+    return received
+
+
+def _paho(port: int, wanted: int, _: Path) -> int:
+    """Count in on_message; paho acknowledges after that, before anything could be stored."""
+    import paho.mqtt.client as paho
+
+    count = [0]
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="bench", clean_session=False)
+
+    def on_message(*_: object) -> None:
+        count[0] += 1
+
+    client.on_message = on_message
+    client.on_subscribe = lambda *_: _ready()
+    client.connect("127.0.0.1", port)
+    client.subscribe(FILTER, qos=1)
+    while count[0] < wanted:
+        client.loop(timeout=1.0)
+    return count[0]
+
+
+def _paho_durable(port: int, wanted: int, folder: Path) -> int:
+    """paho with manual acknowledgement over our spool: what the recorder would be without a codec of its own."""
+    from datetime import UTC, datetime
+
+    import paho.mqtt.client as paho
+
+    spool = Spool(folder, client_id="bench", rule=SealRule(), monotonic=time.monotonic)
+    spool.prepare(now=datetime.now(UTC))
+    batch, identifiers, stored = Batch(), [], 0
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="bench", clean_session=False, manual_ack=True)
+
+    def on_message(_: object, __: object, message: paho.MQTTMessage) -> None:
+        packet = (0x32, message.topic.encode(), b"", message.payload)
+        batch.extend(
+            [packet],
+            sequence=spool.next_sequence + len(batch),
+            arrived_at_utc=datetime.now(UTC),
+            arrived_s=time.monotonic(),
+        )
+        identifiers.append(message.mid)
+
+    client.on_message = on_message
+    client.on_subscribe = lambda *_: _ready()
+    client.connect("127.0.0.1", port)
+    client.subscribe(FILTER, qos=1)
+    while stored < wanted:
+        client.loop(timeout=0.001 if batch else 1.0)
+        if len(batch) >= 500 or (batch and time.monotonic() - batch.first_arrival_s > 0.005):
+            spool.append(batch.text(), records=len(batch), now=datetime.now(UTC))
+            stored += len(batch)
+            for identifier in identifiers:
+                client.ack(identifier, 1)
+            identifiers.clear()
+            batch.clear()
+    spool.close()
+    return stored
+
+
+def _recorder(port: int, wanted: int, folder: Path) -> int:
+    """The recorder itself; the time of each durable batch goes to a file."""
+    import gc
+
+    gc.freeze()
+    gc.set_threshold(200_000)
+    options = RecorderOptions(client_id="bench", filters=(FILTER,), folder=folder, seal=SealRule(after_s=3600))
+    recorder = Recorder(Endpoint(host="127.0.0.1", port=port), options)
+    spool, append, times = recorder._spool, recorder._spool.append, []
+    stored = [0]
+
+    def timed(lines: bytes, **arguments: object) -> None:
+        append(lines, **arguments)
+        times.append((time.monotonic(), spool.next_sequence))
+        stored[0] += arguments["records"]
+        if stored[0] >= wanted:
+            recorder.stop()
+
+    spool.append = timed
+    subscribed = recorder._reporter.subscribed
+
+    def reported(*arguments: object, **others: object) -> None:
+        subscribed(*arguments, **others)
+        _ready()
+
+    recorder._reporter.subscribed = reported
+    recorder.run()
+    (folder / "times.json").write_text(json.dumps(times))
+    return stored[0]
+
+
+ROLES: dict[str, Callable[[int, int, Path], int]] = {
+    "null": _null,
+    "paho": _paho,
+    "paho-durable": _paho_durable,
+    "recorder": _recorder,
+}
+
+
+def _peak_mb(process: int | str) -> float:
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def _ready() -> None:
+    global ready_cpu_s  # noqa: PLW0603
+    ready_cpu_s = time.process_time()
+    print("ready", flush=True)
+
+
+ready_cpu_s = 0.0
+
+
+def _play(role: str, port: int, wanted: int, folder: Path) -> None:
+    received = ROLES[role](port, wanted, folder)
+    ended = time.monotonic()
+    print(
+        json.dumps(
+            {
+                "received": received,
+                "ended_s": ended,
+                "cpu_s": time.process_time() - ready_cpu_s,
+                "rss_mb": _peak_mb("self"),
+            }
+        ),
+        flush=True,
+    )
+
+
+# --- Throughput -----------------------------------------------------------------------------------------------------
+
+
+def _take(role: str, folder: Path, *, messages: int, per_s: float | None) -> tuple[dict[str, float], Publisher]:
+    """Let one subscriber take messages; give its report with `per_s` from the first publish to its end."""
+    with Mosquitto(folder / "broker", inflight=10_000, store=False) as broker:
+        if role == "mosquitto_sub":
+            command = ["mosquitto_sub", "-p", str(broker.port), "-i", "bench", "-c", "-q", "1", "-t", FILTER]
+            command += ["-C", str(messages), "-V", "5", "-D", "connect", "receive-maximum", "10000"]
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            time.sleep(0.5)
+        else:
+            command = [sys.executable, __file__, "child", role, str(broker.port), str(messages), str(folder)]
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            assert child.stdout is not None
+            while (line := child.stdout.readline().strip()) != "ready":
+                assert line or child.poll() is None, f"{role} ended"
+        publisher = Publisher(broker.port, per_s=per_s)
+        started = time.monotonic()
+        publisher.run(0, messages - 1, within_s=120)
+        if role == "mosquitto_sub":
+            _, _, usage = _waited(child)
+            report = {
+                "ended_s": time.monotonic(),
+                "cpu_s": usage.ru_utime + usage.ru_stime,
+                "rss_mb": float("nan"),
+            }
+        else:
+            report = json.loads(child.communicate(timeout=120)[0])
+        return report | {"per_s": messages / (report["ended_s"] - started)}, publisher
+
+
+def _waited(child: subprocess.Popen[bytes]) -> tuple[int, int, resource.struct_rusage]:
+    import os
+
+    found = os.wait4(child.pid, 0)
+    child.returncode = 0
+    return found
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-mqtt-", dir="/var/tmp") as name:
+        yield Path(name)
+
+
+def throughput(rounds: int, messages: int) -> bool:
+    roles = ["null", "recorder", "paho", "paho-durable"]
+    if shutil.which("mosquitto_sub"):
+        roles.insert(1, "mosquitto_sub")
+    reports: dict[str, list[dict[str, float]]] = {role: [] for role in roles}
+    for _ in range(rounds):
+        for role in roles:
+            with _folder() as folder:
+                reports[role].append(_take(role, folder, messages=messages, per_s=None)[0])
+    bare = "mosquitto_sub" if "mosquitto_sub" in reports else "null"
+    base = statistics.median(report["per_s"] for report in reports[bare])
+    print(f"{messages:,} messages, {rounds} rounds interleaved, medians; ratio to {bare}")
+    print(f"{'':<14}{'msg/s':>10}{'ratio':>8}{'CPU us/msg':>12}{'RSS MB':>9}")
+    found = {}
+    for role in roles:
+        per_s, cpu_us, rss_mb = (
+            statistics.median(values)
+            for values in (
+                [report["per_s"] for report in reports[role]],
+                [report["cpu_s"] / messages * 1e6 for report in reports[role]],
+                [report["rss_mb"] for report in reports[role]],
+            )
+        )
+        found[role] = (per_s / base, cpu_us)
+        print(f"{role:<14}{per_s:>10,.0f}{per_s / base:>8.2f}{cpu_us:>12.1f}{rss_mb:>9.0f}")
+    ratio, cpu_us = found["recorder"]
+    return ratio >= LIMITS["throughput"] and cpu_us <= LIMITS["cpu_us"]
+
+
+def latency() -> bool:
+    """From the publisher's send to the end of fdatasync, by the machine's one monotonic clock."""
+    with _folder() as folder:
+        report, publisher = _take("recorder", folder, messages=LATENCY_PER_S * LATENCY_S, per_s=LATENCY_PER_S)
+        durable = iter(json.loads((folder / "times.json").read_text()))
+        at_s, before, lags = 0.0, -1, []
+        for segment in segments(folder):
+            for record in read_segment(segment.path):
+                while record.sequence >= before:
+                    at_s, before = next(durable)
+                lags.append((at_s - publisher.sent_at_s[json.loads(record.payload)["number"]]) * 1000)
+        batches = len(json.loads((folder / "times.json").read_text()))
+    p50, p99 = (statistics.quantiles(lags, n=100)[place] for place in (49, 98))
+    print(
+        f"publish to durable at {report['per_s']:,.0f} msg/s: p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
+        f"max {max(lags):.1f} ms; "
+        f"{len(lags) / batches:.0f} messages a batch, CPU {report['cpu_s'] / len(lags) * 1e6:.1f} us/msg, "
+        f"RSS {report['rss_mb']:.0f} MB"
+    )
+    return p99 <= LIMITS["p99_ms"]
+
+
+# --- Faults ---------------------------------------------------------------------------------------------------------
+
+
+class Proxy:
+    """Forwards a port; `cut` makes it swallow everything, as a dead network does, without closing anything."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.is_cut = False
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            if self.is_cut:
+                continue
+            server = socket.create_connection(("127.0.0.1", self._target))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := source.recv(1 << 16):
+                if self.is_cut:
+                    return
+                sink.sendall(chunk)
+
+
+def _fault(
+    name: str,
+    act: Callable[[Mosquitto, RecorderProcess], None],
+    *,
+    qos: int = 1,
+    via: bool = False,
+    patience_s: float = 60,
+) -> bool:
+    with _folder() as folder, Mosquitto(folder / "broker") as broker:
+        proxy = Proxy(broker.port) if via else None
+        with RecorderProcess(folder / "spool", proxy.port if proxy else broker.port) as recorder:
+            broker.proxy = proxy
+            recorder.await_recording()
+            publisher = Publisher(broker.port, per_s=FAULT_PER_S, qos=qos)
+            thread = threading.Thread(target=publisher.run, args=(0, FAULT_MESSAGES - 1), kwargs={"within_s": 60})
+            thread.start()
+            started = time.monotonic()
+            act(broker, recorder)
+            thread.join()
+            published_s = time.monotonic() - started
+            found = await_numbers(recorder.folder, publisher.acknowledged, within_s=patience_s)
+            peak_mb = _peak_mb(recorder.process.pid)
+    lost = len(publisher.acknowledged - set(found))
+    print(
+        f"{name:<34}{len(publisher.acknowledged):>9,} acknowledged in {published_s:4.1f} s {lost:>7,} lost "
+        f"{sum(found.values()) - len(found):>7,} twice   RSS {peak_mb:.0f} MB",
+        flush=True,
+    )
+    return lost == 0 and len(publisher.acknowledged) == FAULT_MESSAGES
+
+
+def _kill_recorder(_: Mosquitto, recorder: RecorderProcess) -> None:
+    for _ in range(5):
+        time.sleep(1.2)
+        recorder.stop(signal.SIGKILL)
+        recorder.start()
+        recorder.await_recording()
+
+
+def _restart_broker(broker: Mosquitto, _: RecorderProcess) -> None:
+    for _ in range(3):
+        time.sleep(1.5)
+        broker.stop(signal.SIGTERM)
+        time.sleep(0.2)
+        broker.start()
+
+
+def _restart_both(broker: Mosquitto, recorder: RecorderProcess) -> None:
+    for _ in range(3):
+        time.sleep(1.5)
+        recorder.stop(signal.SIGKILL)
+        broker.stop(signal.SIGTERM)
+        broker.start()
+        recorder.start()
+        recorder.await_recording()
+
+
+def _kill_broker(broker: Mosquitto, _: RecorderProcess) -> None:
+    time.sleep(3)
+    broker.stop(signal.SIGKILL)
+    time.sleep(0.2)
+    broker.start()
+
+
+def _cut_network(broker: Mosquitto, _: RecorderProcess) -> None:
+    time.sleep(1)
+    broker.proxy.is_cut = True
+    time.sleep(30)
+    broker.proxy.is_cut = False
+
+
+def _leave_alone(_: Mosquitto, recorder: RecorderProcess) -> None:
+    time.sleep(2)
+    recorder.stop(signal.SIGTERM)
+    time.sleep(3)
+    recorder.start()
+
+
+def _disk_full() -> bool:
+    with _folder() as folder:
+        disk = folder / "disk"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False).returncode:
+            print("disk full and freed: needs root to mount a small file system; not run")
+            return True
+        try:
+            (disk / "ballast").write_bytes(b"x" * (23 << 20))
+            with Mosquitto(folder / "broker") as broker, RecorderProcess(disk / "spool", broker.port) as recorder:
+                recorder.await_recording()
+                publisher = Publisher(broker.port, per_s=FAULT_PER_S)
+                thread = threading.Thread(target=publisher.run, args=(0, FAULT_MESSAGES - 1))
+                thread.start()
+                recorder.await_health(lambda health: health.state == "spool failing", within_s=20)
+                stored = recorder.health().counters.stored
+                thread.join()
+                time.sleep(1)
+                (disk / "ballast").unlink()
+                found = await_numbers(recorder.folder, publisher.acknowledged, within_s=60)
+                peak_mb = _peak_mb(recorder.process.pid)
+                lost = len(publisher.acknowledged - set(found))
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    print(
+        f"{'disk full and freed':<34}{len(publisher.acknowledged):>9,} acknowledged (full at {stored:,}) "
+        f"{lost:>7,} lost "
+        f"{sum(found.values()) - len(found):>7,} twice   RSS {peak_mb:.0f} MB",
+        flush=True,
+    )
+    return lost == 0 and len(publisher.acknowledged) == FAULT_MESSAGES
+
+
+def _control() -> bool:
+    """paho as most recorders use it: a clean session, acknowledged on receipt, stored later; killed once."""
+    with _folder() as folder, Mosquitto(folder / "broker") as broker:
+        command = [sys.executable, __file__, "child", "paho", str(broker.port), str(10**9), str(folder)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        child.stdout.readline()
+        publisher = Publisher(broker.port, per_s=FAULT_PER_S)
+        thread = threading.Thread(target=publisher.run, args=(0, FAULT_MESSAGES // 5 - 1))
+        thread.start()
+        time.sleep(1)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        with RecorderProcess(folder / "spool", broker.port, client_id="bench", version="3.1.1") as recorder:
+            recorder.await_recording()
+            thread.join()
+            time.sleep(2)
+            found = stored_numbers(recorder.folder)
+    lost = len(publisher.acknowledged - set(found))
+    print(f"{'control: acknowledged on receipt':<34}{len(publisher.acknowledged):>9,} acknowledged {lost:>17,} lost")
+    return lost > 0
+
+
+def faults() -> bool:
+    kept = [
+        _fault("recorder kill -9, five times", _kill_recorder),
+        _fault("broker restarted three times", _restart_broker),
+        _fault("both, three times", _restart_both),
+        _disk_full(),
+        _fault("network cut for 30 s", _cut_network, via=True),
+        _fault("QoS 0 devices, recorder away", _leave_alone, qos=0),
+        _control(),
+    ]
+    _fault("(Mosquitto's own kill -9)", _kill_broker, patience_s=5)
+    return all(kept)
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["child"]:
+        _, _, role, port, wanted, folder = sys.argv
+        _play(role, int(port), int(wanted), Path(folder))
+        return 0
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["throughput", "latency", "faults"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=MESSAGES)
+    arguments = parser.parse_args()
+    if arguments.part == "throughput":
+        return 0 if throughput(arguments.rounds, arguments.messages) else 1
+    return 0 if {"latency": latency, "faults": faults}[arguments.part]() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
