@@ -13,7 +13,7 @@ ARGUMENTS = {
     "mqtt": [["throughput"], ["latency"], ["faults"]],
     "prices": [["speed"], ["settlement"]],
 }
-PARTS = ("spine", "nightly", "ingest", "intervals", "community", "accuracy", "anomalies", "mqtt", "ledger", "mqtt", "prices")
+PARTS = ("spine", "nightly", "ingest", "intervals", "community", "accuracy", "anomalies", "mqtt", "ledger", "prices")
 
 
 def main() -> int:
