@@ -25,6 +25,14 @@ Packet = tuple[int, bytes, bytes, bytes]
 
 _LEVEL = {"3.1.1": 4, "5": 5}
 _RECEIVE_MAXIMUM, _SESSION_EXPIRY = 0x21, 0x11
+_SERVER_KEEP_ALIVE, _USER_PROPERTY, _TEXTUAL = 0x13, 0x26, -1
+# Sizes of the values of a CONNACK's properties (2.2.2.2); texts and binary data carry their own.
+_CONNACK_PROPERTY_BYTES = (
+    dict.fromkeys((0x11, 0x27), 4)
+    | dict.fromkeys((0x13, 0x21, 0x22), 2)
+    | dict.fromkeys((0x24, 0x25, 0x28, 0x29, 0x2A), 1)
+    | dict.fromkeys((0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F, 0x26), _TEXTUAL)
+)
 _AT_LEAST_ONCE = 1
 _RETAINED_ONLY_WHEN_NEW = 1 << 4
 
@@ -87,6 +95,25 @@ def acknowledged_codes(body: bytes, *, version: Version) -> tuple[int, ...]:
         length, start = _length_at(body, 2, len(body)) or (0, len(body))
         start += length
     return tuple(body[start:])
+
+
+def server_keep_alive_s(body: bytes) -> int | None:
+    """Return the keep alive that the CONNACK of an MQTT 5 broker puts in the place of ours (3.2.2.3.14), if any.
+
+    Properties behind one that the standard does not give to a CONNACK are not read.
+    """
+    length, start = _length_at(body, 2, len(body)) or (0, len(body))
+    end = min(start + length, len(body))
+    while start < end and (size := _CONNACK_PROPERTY_BYTES.get(body[start])) is not None:
+        value, start = start + 1, start + 1 + size
+        if size == _TEXTUAL:
+            texts = 2 if body[value - 1] == _USER_PROPERTY else 1
+            start = value
+            for _ in range(texts):
+                start += 2 + int.from_bytes(body[start : start + 2], "big")
+        elif body[value - 1] == _SERVER_KEEP_ALIVE and start <= end:
+            return int.from_bytes(body[value:start], "big")
+    return None
 
 
 class PacketReader:

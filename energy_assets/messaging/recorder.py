@@ -30,6 +30,7 @@ _SPOOL_RETRY_S = 1.0
 _LOST_RETRY_S = (0.1, 5.0)
 _REFUSED_RETRY_S = (1.0, 30.0)
 _DENIED_RETRY_S = 60.0
+_SETTLED_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Recorder:
         self._attempts = 0
         self._connect_at_s = self._unblock_at_s = 0.0
         self._renew_at_s = float("inf")
+        self._settled_at_s = float("inf")
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def stop(self) -> None:
@@ -230,7 +232,7 @@ class Recorder:
         if now_s >= self._renew_at_s:
             raise ConnectionLostError(f"Asking {self._endpoint} again for the filters that it denied.")
         if session.is_subscribed and not self._is_recording:
-            self._is_recording, self._attempts = True, 0
+            self._is_recording, self._settled_at_s = True, now_s + _SETTLED_AFTER_S
             self._reporter.subscribed(session, had_session=self._had_session)
             self._renew_at_s = now_s + _DENIED_RETRY_S if session.refused_filters else float("inf")
             self._filters.remember(self._options.filters)
@@ -262,6 +264,10 @@ class Recorder:
         self._has_more = self._is_recording = False
         self._batch.packet_ids.clear()
         self._renew_at_s = float("inf")
+        # Two clients of one identifier throw each other out at once; only a connection that lasted resets the pace.
+        if self._clock.monotonic_s() >= self._settled_at_s:
+            self._attempts = 0
+        self._settled_at_s = float("inf")
         first, longest = _LOST_RETRY_S if isinstance(error, ConnectionLostError) else _REFUSED_RETRY_S
         self._attempts += 1
         self._connect_at_s = self._clock.monotonic_s() + min(first * 2 ** (self._attempts - 1), longest)

@@ -48,8 +48,10 @@ class Reporter:
         """Note that messages flow, whether the broker had forgotten us, and what it denies."""
         self.counters.connections += 1
         trouble = None
-        if session.refused_filters:
-            trouble = f"The broker denies the filters {', '.join(session.refused_filters)}."
+        if session.refused_filters or session.weak_filters:
+            denied = f"denies the filters {', '.join(session.refused_filters)}" if session.refused_filters else ""
+            weak = f"serves {', '.join(session.weak_filters)} without acknowledgements" if session.weak_filters else ""
+            trouble = f"The broker {' and '.join(filter(None, (denied, weak)))}."
             _LOG.error("%s", trouble)
         elif self._health.state != "recording":
             _LOG.info("Recording %s from %s.", " ".join(self._health.filters), self._health.broker)

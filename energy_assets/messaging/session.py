@@ -64,7 +64,7 @@ class SessionOptions:
 class Session:
     """A connection: `was_resumed` tells whether the broker still knew us, None before it answered.
 
-    `refused_filters` are those that it denied, once `is_subscribed`.
+    Once `is_subscribed`, `refused_filters` are those that it denied, `weak_filters` those that it serves at QoS 0 only.
 
     Raises:
         ConnectionLostError: the broker cannot be reached.
@@ -75,6 +75,8 @@ class Session:
         self.is_subscribed = False
         self.was_resumed: bool | None = None
         self.refused_filters: tuple[str, ...] = ()
+        self.weak_filters: tuple[str, ...] = ()
+        self._keep_alive_s: float = options.keep_alive_s
         self._endpoint = endpoint
         self._options = options
         self._monotonic = monotonic
@@ -161,7 +163,7 @@ class Session:
             ConnectionLostError: the broker has not answered for longer than it may.
         """
         now = self._monotonic()
-        every = self._options.keep_alive_s / 2
+        every = self._keep_alive_s / 2
         silence_s = now - self._received_at
         if is_reading and silence_s > _CONNECT_WITHIN_S + (0 if self.was_resumed is None else 2 * every):
             raise ConnectionLostError(f"{self._endpoint} has been silent for {silence_s:.0f} s.")
@@ -196,9 +198,9 @@ class Session:
             self._accept(body)
         elif kind == codec.SUBACK:
             codes = codec.acknowledged_codes(body, version=self._options.version)
-            self.refused_filters = tuple(
-                topic for topic, code in zip(self._options.filters, codes, strict=False) if code >= 0x80
-            )
+            granted = list(zip(self._options.filters, codes, strict=False))
+            self.refused_filters = tuple(topic for topic, code in granted if code >= 0x80)
+            self.weak_filters = tuple(topic for topic, code in granted if code == 0)
             self.is_subscribed = True
         elif kind == codec.DISCONNECT:
             self._end(body)
@@ -212,6 +214,8 @@ class Session:
             raise RefusedError(f"{self._endpoint} refuses us: {_REFUSALS.get(code, f'code {code:#x}')}.")
         self.was_resumed = was_resumed
         options = self._options
+        if options.version == "5":
+            self._keep_alive_s = codec.server_keep_alive_s(body) or options.keep_alive_s
         unwanted = [topic for topic in options.former_filters if topic not in options.filters]
         if unwanted:
             self._send(codec.unsubscribe_packet(_UNSUBSCRIBE_ID, unwanted, version=options.version))
@@ -227,7 +231,9 @@ class Session:
         raise ConnectionLostError(f"{self._endpoint} ended the connection (code {code:#x}).")
 
     def _hint(self) -> str:
-        return "" if self.was_resumed is not None else " before it accepted us: wrong port, TLS, or MQTT version"
+        if self.was_resumed is None:
+            return " before it accepted us: wrong port, TLS, or MQTT version"
+        return f"; it ends, or another client has our identifier {self._options.client_id!r}"
 
 
 def _opened(endpoint: Endpoint) -> socket.socket:

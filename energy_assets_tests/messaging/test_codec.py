@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from energy_assets.messaging.codec import (
     connack,
     connect_packet,
     pubacks,
+    server_keep_alive_s,
 )
 from energy_assets_tests.messaging.publishing import publish_packet
 
@@ -81,6 +84,36 @@ def test_any_cut_gives_the_same_packets(messages: list[tuple[str, bytes, bool]],
             break
     assert found == whole
     assert reader.held_bytes == 0
+
+
+@given(stream=st.binary(max_size=60), version=st.sampled_from(["3.1.1", "5"]))
+@settings(max_examples=500, deadline=None)
+def test_garbage_is_packets_or_a_protocol_error_and_nothing_else(stream: bytes, version: str) -> None:
+    with suppress(ProtocolError):
+        for header, topic, packet_id, payload in PacketReader(version=version).feed(stream):  # type: ignore[arg-type]
+            assert len(topic) + len(packet_id) + len(payload) <= len(stream) - 2
+            assert header == stream[0] or header in stream
+    with suppress(ProtocolError):
+        connack(stream)
+    with suppress(ProtocolError):
+        acknowledged_codes(stream, version="5")
+    with suppress(ProtocolError):
+        assert server_keep_alive_s(stream) in {None, *range(65_536)}
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        pytest.param(b"", None, id="none"),
+        pytest.param(b"\x13\x00\x05", 5, id="alone"),
+        # receive maximum 20, assigned client identifier "ab", user property "k" = "v", then 300 s
+        pytest.param(b"\x21\x00\x14\x12\x00\x02ab\x26\x00\x01k\x00\x01v\x13\x01\x2c", 300, id="behind-others"),
+        pytest.param(b"\x7f\x13\x00\x05", None, id="behind-an-unknown-one"),
+        pytest.param(b"\x13\x00", None, id="cut-short"),
+    ],
+)
+def test_keep_alive_that_the_broker_wants(properties: bytes, expected: int | None) -> None:
+    assert server_keep_alive_s(b"\x00\x00" + bytes((len(properties),)) + properties) == expected
 
 
 def test_codes_and_acknowledgements() -> None:

@@ -43,7 +43,10 @@ def _varied(number: int) -> tuple[str, bytes]:
 def test_disk_fills_under_load_and_is_freed(tmp_path: Path, small_disk: Path) -> None:
     messages = 20_000
     ballast = small_disk / "ballast"
-    with Mosquitto(tmp_path / "broker") as broker, RecorderProcess(small_disk / "spool", broker.port) as recorder:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        RecorderProcess(small_disk / "spool", broker.port, arguments=("--receive-maximum", "65535")) as recorder,
+    ):
         recorder.await_recording()
         with ballast.open("wb") as file:
             file.write(b"x" * 700_000)
@@ -58,7 +61,7 @@ def test_disk_fills_under_load_and_is_freed(tmp_path: Path, small_disk: Path) ->
         assert len(publisher.acknowledged) == messages, "the broker goes on taking messages"
         time.sleep(1.2)
         still = recorder.await_health(lambda health: health.state == "spool failing")
-        assert still.counters.received - still.counters.stored <= 10_000, "what is held in memory is bounded"
+        assert still.counters.received - still.counters.stored <= 8_000, "what is held in memory is bounded"
         # Freed as an operator does it: the sealed segments move to a larger disk, and so does the ballast.
         saved = tmp_path / "saved"
         saved.mkdir()

@@ -208,6 +208,21 @@ def test_another_implementation_of_the_broker(tmp_path: Path) -> None:
 
 
 @needs_mosquitto
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_two_clients_of_one_identifier_do_not_fight_at_full_speed(tmp_path: Path, version: str) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        endpoint = Endpoint(host=broker.host, port=broker.port)
+        with (
+            _recording(tmp_path / "one", endpoint, version=version) as first,
+            _recording(tmp_path / "two", endpoint, version=version),
+        ):
+            assert "identifier" in str(first(lambda health: health.trouble is not None).trouble)
+            time.sleep(1.5)
+        for folder in ("one", "two"):
+            assert read_health(health_path(tmp_path / folder, "r")).counters.connections <= 6
+
+
+@needs_mosquitto
 def test_clock_that_jumps_is_told_and_changes_no_order(tmp_path: Path) -> None:
     ahead = timedelta(0)
 

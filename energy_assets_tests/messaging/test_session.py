@@ -132,6 +132,19 @@ def test_what_is_not_mqtt_ends_the_connection(stream: bytes, message: str) -> No
         session.close(is_polite=False)
 
 
+def test_keep_alive_of_the_broker_goes_before_ours() -> None:
+    clock = [100.0]
+    with ScriptedBroker("5") as broker:
+        session, _ = opened_session(broker, monotonic=lambda: clock[0], keep_alive_s=30)
+        broker.send(b"\x20\x06\x00\x00\x03\x13\x00\x04" + suback("5", 0))  # 4 s, and QoS 0 granted
+        received_until(session, lambda _: session.is_subscribed)
+        assert session.weak_filters == ("a/#",)
+        clock[0] += 2.0
+        assert session.keep_alive(is_reading=True) == 2.0
+        assert len(broker.received(PINGREQ, within_s=0.05)) == 1
+        session.close(is_polite=False)
+
+
 def test_takeover_is_a_refusal_and_not_a_reason_to_come_straight_back() -> None:
     with ScriptedBroker("5") as broker:
         session, _ = opened_session(broker)
