@@ -194,9 +194,11 @@ def _play(role: str, port: int, wanted: int, folder: Path) -> None:
 # --- Throughput -----------------------------------------------------------------------------------------------------
 
 
-def _take(role: str, folder: Path, *, messages: int, per_s: float | None) -> tuple[dict[str, float], Publisher]:
+def _take(
+    role: str, folder: Path, *, messages: int, per_s: float | None, inflight: int = 10_000
+) -> tuple[dict[str, float], Publisher]:
     """Let one subscriber take messages; give its report with `per_s` from the first publish to its end."""
-    with Mosquitto(folder / "broker", inflight=10_000, store=False) as broker:
+    with Mosquitto(folder / "broker", inflight=inflight, store=False) as broker:
         if role == "mosquitto_sub":
             command = ["mosquitto_sub", "-p", str(broker.port), "-i", "bench", "-c", "-q", "1", "-t", FILTER]
             command += ["-C", str(messages), "-V", "5", "-D", "connect", "receive-maximum", "10000"]
@@ -237,7 +239,7 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def throughput(rounds: int, messages: int) -> bool:
+def throughput(rounds: int, messages: int, inflight: int) -> bool:
     roles = ["null", "recorder", "paho", "paho-durable"]
     if shutil.which("mosquitto_sub"):
         roles.insert(1, "mosquitto_sub")
@@ -245,7 +247,7 @@ def throughput(rounds: int, messages: int) -> bool:
     for _ in range(rounds):
         for role in roles:
             with _folder() as folder:
-                reports[role].append(_take(role, folder, messages=messages, per_s=None)[0])
+                reports[role].append(_take(role, folder, messages=messages, per_s=None, inflight=inflight)[0])
     bare = "mosquitto_sub" if "mosquitto_sub" in reports else "null"
     base = statistics.median(report["per_s"] for report in reports[bare])
     print(f"{messages:,} messages, {rounds} rounds interleaved, medians; ratio to {bare}")
@@ -475,10 +477,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=["throughput", "latency", "faults"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--inflight", type=int, default=10_000, help="Mosquitto's max_inflight_messages")
     parser.add_argument("--messages", type=int, default=MESSAGES)
     arguments = parser.parse_args()
     if arguments.part == "throughput":
-        return 0 if throughput(arguments.rounds, arguments.messages) else 1
+        return 0 if throughput(arguments.rounds, arguments.messages, arguments.inflight) else 1
     return 0 if {"latency": latency, "faults": faults}[arguments.part]() else 1
 
 
