@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     training_issues: Annotated[int, Field(ge=10)] = Field(
         60, description="Nights before the last four weeks that models learn from."
     )
+    open_meteo_url: str | None = Field(
+        None, description="Address of an Open-Meteo instance of your own. Default: the public service."
+    )
+    open_meteo_key: str | None = Field(
+        None, description="Customer key of Open-Meteo; without one its free service is for non-commercial use."
+    )
     timezone: str = Field("UTC", description="IANA time zone of the platform's schedules.")
     currency_code: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field("EUR", description="ISO 4217 currency.")
     actual_weather_as_forecast: bool = Field(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from energy_assets.cli import files, jobs, record, sources
+from energy_assets.cli import files, jobs, record, sources, weather
 from energy_assets.cli.root import app, console
 from energy_assets.errors import EnergyAssetsError
 
-__all__ = ["app", "files", "jobs", "main", "record", "sources"]
+__all__ = ["app", "files", "jobs", "main", "record", "sources", "weather"]
 
 
 def main() -> None:

@@ -19,22 +19,29 @@ app.add_typer(ingest, name="ingest")
 app.add_typer(download, name="download")
 
 
+OpenMeteoOption = Annotated[
+    bool, typer.Option("--open-meteo", help="Take the weather of its sites from Open-Meteo, by their coordinates.")
+]
+
+
 @ingest.command("ashrae")
 def ingest_ashrae(
     folder: Annotated[Path, typer.Argument(help="Folder with train.csv, building_metadata.csv, weather_train.csv.")],
     name: Annotated[str, typer.Option(help="Name of the source.")] = "ashrae",
+    open_meteo: OpenMeteoOption = False,
 ) -> None:
     """Ingest ASHRAE Great Energy Predictor III as Kaggle ships it."""
-    _ingest(name=name, kind="ashrae", path=folder)
+    _ingest(name=name, kind="ashrae", path=folder, options=_weather(open_meteo=open_meteo))
 
 
 @ingest.command("bdg2")
 def ingest_bdg2(
     folder: Annotated[Path, typer.Argument(help="Folder of the Building Data Genome 2 repository or its data folder.")],
     name: Annotated[str, typer.Option(help="Name of the source.")] = "bdg2",
+    open_meteo: OpenMeteoOption = False,
 ) -> None:
-    """Ingest the Building Data Genome Project 2."""
-    _ingest(name=name, kind="bdg2", path=folder)
+    """Ingest the Building Data Genome Project 2, its weather with it."""
+    _ingest(name=name, kind="bdg2", path=folder, options=_weather(open_meteo=open_meteo))
 
 
 @ingest.command("table")
@@ -42,14 +49,22 @@ def ingest_table(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet file, or a glob of parts.")],
     mapping: Annotated[Path, typer.Option(help="TOML file that says what the columns mean.")],
     name: Annotated[str | None, typer.Option(help="Name of the source; default: the file's.")] = None,
-    weather_observed: Annotated[Path | None, typer.Option(help="Observed weather in the contract's columns.")] = None,
-    weather_forecast: Annotated[Path | None, typer.Option(help="Weather forecasts in the contract's columns.")] = None,
+    weather_observed: Annotated[Path | None, typer.Option(help="File of observed weather.")] = None,
+    weather_forecast: Annotated[Path | None, typer.Option(help="File of weather forecasts.")] = None,
+    weather_mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that says what the weather files' columns mean.")
+    ] = None,
+    open_meteo: OpenMeteoOption = False,
 ) -> None:
     """Ingest any table of readings with a declared mapping."""
     from energy_assets.showcase import slug_of
 
-    weather = {"weather_observed": weather_observed, "weather_forecast": weather_forecast}
-    options = {key: str(path.absolute()) for key, path in weather.items() if path is not None}
+    options = _weather(
+        open_meteo=open_meteo,
+        weather_observed=weather_observed,
+        weather_forecast=weather_forecast,
+        weather_mapping=weather_mapping,
+    )
     _ingest(name=name or slug_of(file), kind="table", path=file, mapping=mapping, options=options)
 
 
@@ -73,6 +88,13 @@ def download_bdg2(folder: Annotated[Path, typer.Argument(help="Where the files g
 
     library.download_bdg2(folder)
     console.print(f"Done. Next: energy ingest bdg2 {folder}")
+
+
+def _weather(*, open_meteo: bool, **files: Path | None) -> dict[str, str]:
+    from energy_assets.ingestion import OPEN_METEO
+
+    options = {key: str(path.absolute()) for key, path in files.items() if path is not None}
+    return options | ({"weather": OPEN_METEO} if open_meteo else {})
 
 
 def _ingest(

@@ -8,6 +8,7 @@ import dagster as dg
 
 from energy_assets.contracts import READINGS_LANDINGS, Window
 from energy_assets.defs.partitions import DAILY
+from energy_assets.defs.weather import weather_issue
 from energy_assets.lake import Lake
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, changed_window, stale_days_query
 from energy_assets.readings.known_dirt import known_dirt_of
@@ -54,14 +55,24 @@ SKILL_JOB = dg.define_asset_job(
 TRAINING_JOB = dg.define_asset_job("training", _selection("models/load"), description="Train and register models.")
 UPKEEP_JOB = dg.define_asset_job("upkeep", _selection("lake/maintenance"), description="Files and snapshots in order.")
 
-JOBS = [REGISTRY_JOB, HISTORY_JOB, DERIVED_JOB, DAY_JOB, DELIVERY_JOB, SKILL_JOB, TRAINING_JOB, UPKEEP_JOB]
+JOBS = [
+    weather_issue,
+    REGISTRY_JOB,
+    HISTORY_JOB,
+    DERIVED_JOB,
+    DAY_JOB,
+    DELIVERY_JOB,
+    SKILL_JOB,
+    TRAINING_JOB,
+    UPKEEP_JOB,
+]
 
 _ON = dg.DefaultScheduleStatus.RUNNING
 _ZONE = load_settings().timezone
 
 
 def _minutes_later(cron: str, minutes: int) -> str:
-    """Return a daily cron expression some minutes later; expressions that are not plain are returned as they are."""
+    """Return a daily cron expression moved by minutes; expressions that are not plain are returned as they are."""
     parts = cron.split()
     if not (parts[0].isdigit() and parts[1].isdigit()):
         return cron
@@ -112,6 +123,14 @@ def nightly_skill(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(partition_key=measured.isoformat(), run_key=f"skill {measured}")
 
 
+evening_weather = dg.ScheduleDefinition(
+    name="evening_weather",
+    job=weather_issue,
+    cron_schedule=_minutes_later(f"0 {load_settings().issue_hour_utc} * * *", -15),
+    execution_timezone="UTC",
+    default_status=_ON,
+    description="Keeps the weather forecast of just before the issue, for sources that ask for Open-Meteo's.",
+)
 weekly_training = dg.ScheduleDefinition(
     name="weekly_training",
     job=TRAINING_JOB,
@@ -241,5 +260,5 @@ def _scheduled_date(context: dg.ScheduleEvaluationContext) -> date:
     return moment.date()
 
 
-SCHEDULES = [nightly_day, nightly_delivery, nightly_skill, weekly_training, weekly_upkeep]
+SCHEDULES = [evening_weather, nightly_day, nightly_delivery, nightly_skill, weekly_training, weekly_upkeep]
 SENSORS = [changed_sources, changed_readings]

@@ -1,20 +1,24 @@
 """Weather: observations of the day and the forecasts that were issued on it, from files and from Open-Meteo."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import polars as pl
 
 from energy_assets.contracts import SITES, WEATHER_FORECAST, WEATHER_OBSERVED, Window
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
-from energy_assets.defs.contract_checks import contract_checks
+from energy_assets.defs.contract_checks import checked_window, contract_checks
 from energy_assets.defs.partitions import DAILY, window_of
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, run_message
-from energy_assets.ingestion import land_weather
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, run_message, table_of
+from energy_assets.ingestion import OPEN_METEO, WeatherService, keep_forecasts, land_weather
 from energy_assets.lake import Lake
 from energy_assets.readings.source import load_sources
 from energy_assets.settings import Settings
+from energy_assets.weather.alignment import LARGEST_FIT_H, clock_fit
+from energy_assets.weather.open_meteo import ATTRIBUTION
 
+_CLOCK_DAYS = timedelta(days=60)
 _TABLES = (WEATHER_OBSERVED, WEATHER_FORECAST)
 
 
@@ -41,19 +45,77 @@ def landed_weather(
     # A forecast of midnight belongs to the day that ends then: the night's own forecast is issued at that instant.
     tick = timedelta(microseconds=1)
     issued = Window(starts_at_utc=window.starts_at_utc + tick, ends_at_utc=window.ends_at_utc + tick)
+    issues = [Window.of_days(day).ends_at_utc for day in window.days()]
     landed = land_weather(
         lake,
         load_sources(settings.sources_folder),
         observed=window,
         issued=issued,
+        issues=issues,
+        service=WeatherService.from_settings(settings, now=datetime.now(UTC)),
         message=run_message(context),
     )
     rows = {WEATHER_OBSERVED.name: landed.observed.height, WEATHER_FORECAST.name: landed.forecast.height}
+    by_open_meteo = pl.concat([landed.observed["source"], landed.forecast["source"]]).str.starts_with(OPEN_METEO).any()
     for table in _TABLES:
         yield dg.MaterializeResult(
             asset_key=table.asset_key,
-            metadata={"dagster/row_count": rows[table.name], "refused": dg.MetadataValue.json(dict(landed.refused))},
+            metadata={
+                "dagster/row_count": rows[table.name],
+                "refused": dg.MetadataValue.json(dict(landed.refused)),
+                "failures": dg.MetadataValue.json(dict(landed.failures)),
+                **({"attribution": ATTRIBUTION} if by_open_meteo else {}),
+            },
         )
 
 
-checks = contract_checks(_TABLES)
+@dg.asset_check(asset=WEATHER_OBSERVED.asset_key, name="every_site_has_weather")
+def every_site_has_weather(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Every site has observations for the run's days; forecasts go on without, on the rung that needs no weather."""
+    sites = lake.read(SITES, columns=["site_id"])["site_id"]
+    seen = set(lake.read(WEATHER_OBSERVED, checked_window(context), columns=["site_id"])["site_id"])
+    silent = sorted(set(sites) - seen)
+    return dg.AssetCheckResult(
+        passed=not silent,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"no weather at {', '.join(silent)}" if silent else f"{len(sites)} sites have weather",
+    )
+
+
+@dg.asset_check(asset=WEATHER_OBSERVED.asset_key, name="site_clocks_fit")
+def site_clocks_fit(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """The warmest hour of every site is one of its early afternoon, by the sun: clock and weather agree."""
+    window = checked_window(context)
+    wanted = window.padded(before=_CLOCK_DAYS) if window else None
+    fit = clock_fit(lake.read(WEATHER_OBSERVED, wanted), lake.read(SITES))
+    odd = fit.filter(pl.col("hours_off").abs() > LARGEST_FIT_H)
+    told = ", ".join(f"{site} by {off:+.1f} h" for site, off in odd.select("site_id", "hours_off").iter_rows())
+    return dg.AssetCheckResult(
+        passed=odd.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"off: {told}" if told else f"{fit.height} sites fit",
+        metadata={"fit": table_of(fit)},
+    )
+
+
+@dg.op(
+    description="Fetches what is forecast now from Open-Meteo and keeps it for the next issue.", tags={"kind": "api"}
+)
+def fetch_forecast(
+    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> None:
+    """Keep the weather forecast of before the issue: what is fetched after it was not known then."""
+    service = WeatherService.from_settings(settings, now=datetime.now(UTC))
+    rows, failures = keep_forecasts(lake, load_sources(settings.sources_folder), service)
+    context.log.info("%d rows of weather forecasts kept", rows)
+    for site, reason in failures.items():
+        context.log.warning("no weather forecast for %s: %s", site, reason)
+
+
+@dg.job(name="weather_issue", description="The weather forecast of just before the nightly issue.")
+def weather_issue() -> None:
+    """Fetch and keep the forecast."""
+    fetch_forecast()
+
+
+checks = [*contract_checks(_TABLES), every_site_has_weather, site_clocks_fit]

@@ -76,6 +76,16 @@ def _near(span: pl.LazyFrame, seen: pl.LazyFrame, *, past: timedelta, horizon: t
     return near.join(seen.with_columns(day=pl.col("starts_at_utc").dt.date()), on="day").drop("day")
 
 
+def _one_voice(forecast: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean of what several models said at one issue: better, in the long run, than any one of them."""
+    if forecast["source"].n_unique() <= 1:
+        return forecast
+    means = [pl.col(name).mean() for name in WEATHER_QUANTITIES if name != "wind_direction_deg"]
+    # Directions have no plain mean: the first model's stands.
+    direction = pl.col("wind_direction_deg").drop_nulls().first()
+    return forecast.sort("source").group_by("site_id", "issued_at_utc", "starts_at_utc").agg(*means, direction)
+
+
 def _newest_forecasts(span: pl.LazyFrame, forecast: pl.DataFrame, *, horizon: timedelta) -> pl.LazyFrame:
     """Return for every issue the rows of the newest forecast of each site that was available by then."""
     quantities = list(WEATHER_QUANTITIES)
@@ -91,7 +101,7 @@ def _newest_forecasts(span: pl.LazyFrame, forecast: pl.DataFrame, *, horizon: ti
         .group_by("site_id", "issued_at_utc")
         .agg(pl.col("run_at_utc").last())
     )
-    rows = forecast.lazy().select("site_id", "starts_at_utc", *quantities, run_at_utc="issued_at_utc")
+    rows = _one_voice(forecast).lazy().select("site_id", "starts_at_utc", *quantities, run_at_utc="issued_at_utc")
     return chosen.join(rows, on=["site_id", "run_at_utc"]).filter(
         pl.col("starts_at_utc") >= pl.col("issued_at_utc"),
         pl.col("starts_at_utc") < pl.col("issued_at_utc") + horizon,
