@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from energy_assets.anomalies.flags import flag_day
 from energy_assets.anomalies.vocabulary import RULES, rule_of_reason
 from energy_assets.contracts import ANOMALIES_FLAGS, METERS, Window
+from energy_assets.readings.quality import REASONS
 from energy_assets_tests.anomalies.meters import METERS_EMPTY, MONDAY, clean_kwh, days_from, readings, slots_of
 
 DAY = 60  # a Friday: 60 % 7 = 4
@@ -152,3 +153,27 @@ def test_scaling_a_meter_moves_no_flag(seed: int, power: int) -> None:
     plain = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4))
     scaled = flag_day(readings({"a": kwh * 2.0**power}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4))
     assert scaled.select("starts_at_utc", "rule", "score").equals(plain.select("starts_at_utc", "rule", "score"))
+
+
+RULE_OF_REASON = {
+    "gap": "gap",
+    "partial": "gap",
+    "conflict": "duplicate",
+    "several_in_interval": "refused",
+    "not_convertible": "refused",
+    "negative": "negative",
+    "impossible": "impossible",
+    "spike": "spike",
+    "stuck": "stuck",
+    "zero_run": "zero_run",
+    "known_false_zero": "zero_run",
+    "spread": "spread",
+    "register_reset": "register_reset",
+    "register_rollover": "register_reset",
+    "register_exchange": "register_reset",
+    "register_jump": "register_reset",
+}
+
+
+def test_every_reason_that_cleaning_gives_has_its_rule() -> None:
+    assert {reason: rule_of_reason(reason) for reason in REASONS} == RULE_OF_REASON
