@@ -26,6 +26,8 @@ POINT_SCHEMA = pl.Schema(
     }
 )
 
+_LONGEST_USUAL_RUN_DAYS = 4
+
 
 def exact_points(grid: Grid, *, first_day: int, capacity_kw: Floats, in_service: Bools, limits: Limits) -> pl.DataFrame:
     """Return every rule's points of the days from `first_day`: meter and slot by index, rule, score 0..1, reason.
@@ -230,7 +232,13 @@ def _unusual_runs(
     day = at // grid.slots_per_day + first_day
     start_day = starts[meter, at + first_day * grid.slots_per_day] // grid.slots_per_day
     usual, days = usual_longest(
-        longest, meter=meter, start_day=start_day, day=day, lookback_days=limits.lookback_days, share=share
+        longest,
+        meter=meter,
+        start_day=start_day,
+        day=day,
+        # The first days of the past are seen but not asked: a run of theirs may have begun before what is seen.
+        lookback_days=limits.lookback_days - _LONGEST_USUAL_RUN_DAYS,
+        share=share,
     )
     run = length[meter, at].astype(np.float64)
     needed = np.maximum(least[meter, at], np.where(usual > 0, limits.run_factor * usual + 1, 1))
