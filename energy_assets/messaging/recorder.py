@@ -55,6 +55,7 @@ class RecorderOptions:
     batch_messages: int = 5_000
     batch_bytes: int = 16 * 1024 * 1024
     linger_s: float = 0.02
+    report_every_s: float = 1.0
     seal: SealRule = field(default_factory=SealRule)
 
 
@@ -70,7 +71,13 @@ class Recorder:
         )
         self._filters = FilterMemory(options.folder, client_id=options.client_id)
         self._batch = Batch()
-        self._reporter = Reporter(endpoint, options.folder, client_id=options.client_id, filters=options.filters)
+        self._reporter = Reporter(
+            endpoint,
+            options.folder,
+            client_id=options.client_id,
+            filters=options.filters,
+            every_s=options.report_every_s,
+        )
         self._session: Session | None = None
         self._has_more = False
         self._is_stopping = False

@@ -14,14 +14,15 @@ from energy_assets.messaging.session import ConnectionLostError, Session
 from energy_assets.messaging.spool import Spool
 
 _LOG = logging.getLogger(__name__)
-_EVERY_S = 1.0
 _JUMP_S = 2.0
 
 
 class Reporter:
-    """Keeps the health of one recorder and writes it every second."""
+    """Keeps the health of one recorder and writes it every so many seconds."""
 
-    def __init__(self, endpoint: Endpoint, folder: Path, *, client_id: str, filters: tuple[str, ...]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, folder: Path, *, client_id: str, filters: tuple[str, ...], every_s: float
+    ) -> None:
         self.counters = Counters()
         self._health = Health(
             client_id=client_id,
@@ -32,6 +33,7 @@ class Reporter:
             counters=self.counters,
         )
         self._path = health_path(folder, client_id)
+        self._every_s = every_s
         self._due_at_s = 0.0
         self._reported_s: float | None = None
         self._reported_stored = 0
@@ -98,10 +100,10 @@ class Reporter:
         return self._due_at_s - now_s
 
     def report_if_due(self, now_s: float, *, now: datetime, pending: int) -> None:
-        """Write the health file every second, and note when the wall clock moved against the monotonic one."""
+        """Write the health file when it is time, and note when the wall clock moved against the monotonic one."""
         if now_s < self._due_at_s:
             return
-        self._due_at_s = now_s + _EVERY_S
+        self._due_at_s = now_s + self._every_s
         self._watch_clock(now.timestamp() - now_s)
         health = self._health
         if self._reported_s is not None:

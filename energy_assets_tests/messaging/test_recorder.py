@@ -33,7 +33,7 @@ def _recording(
     folder: Path, endpoint: Endpoint, *filters: str, clock: Clock | None = None, **options: object
 ) -> Iterator[Callable[[Callable[[Health], bool]], Health]]:
     """Record in a thread; gives a function that waits for a health."""
-    chosen = {"client_id": "r", "filters": filters or ("#",), "folder": folder} | options
+    chosen = {"client_id": "r", "filters": filters or ("#",), "folder": folder, "report_every_s": 0.05} | options
     recorder = Recorder(endpoint, RecorderOptions(**chosen), clock=clock)  # type: ignore[arg-type]
     thread = threading.Thread(target=recorder.run)
     thread.start()
