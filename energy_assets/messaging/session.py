@@ -19,6 +19,7 @@ from energy_assets.messaging.endpoint import Endpoint
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_WITHIN_S = 5.0
+_FAREWELL_WITHIN_S = 1.0
 _RECEIVED_BYTES = 1 << 18
 _SUBSCRIBE_ID, _UNSUBSCRIBE_ID = 1, 2
 _TAKEN_OVER = 0x8E
@@ -176,11 +177,18 @@ class Session:
         self._received_at = self._monotonic()
 
     def close(self, *, is_polite: bool) -> None:
-        """End the connection; politely means with a DISCONNECT, and the broker keeps our session all the same."""
+        """End the connection; politely means with a DISCONNECT, and the broker keeps our session all the same.
+
+        What still comes is read and left to the next session: closing a socket over unread bytes resets it, and the
+        broker would not see our last acknowledgements.
+        """
         try:
             if is_polite:
-                self._socket.settimeout(_CONNECT_WITHIN_S)
+                self._socket.settimeout(_FAREWELL_WITHIN_S)
                 self._socket.sendall(bytes(self._unsent) + codec.DISCONNECT_PACKET)
+                ends_at = self._monotonic() + _FAREWELL_WITHIN_S
+                while self._socket.recv(_RECEIVED_BYTES) and self._monotonic() < ends_at:
+                    pass
         except OSError as error:
             _LOG.info("The farewell to %s did not arrive: %s", self._endpoint, error)
         finally:
