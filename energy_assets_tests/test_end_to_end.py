@@ -23,6 +23,7 @@ DAYS = 45
 def energy(home: Path, *words: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ENERGY_ASSETS", "DAGSTER"))}
     environment |= {"ENERGY_ASSETS_HOME": str(home), "ENERGY_ASSETS_TRAINING_ROWS": "40000", "COLUMNS": "100"}
+    environment |= {"ENERGY_ASSETS_TRAINING_EFFORT": "quick"}
     return subprocess.run(
         [str(Path(sys.executable).parent / "energy"), *words],
         env=environment,
