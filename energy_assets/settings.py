@@ -1,21 +1,34 @@
-"""The one frozen `Settings`, and the only place that reads the environment. Defaults run as they are."""
+"""The one frozen `Settings`, and the only place that reads the environment. Defaults run as they are.
+
+A variable goes before the configuration file, which is `energy.toml` in the home or what ENERGY_ASSETS_CONFIG names.
+"""
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from energy_assets.errors import ConfigError
 
 PREFIX = "ENERGY_ASSETS_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+CONFIG_NAME = "energy.toml"
+_CRON_FIELD = re.compile(r"(\*|[A-Za-z]{3}|\d{1,2})([-/,]([A-Za-z]{3}|\d{1,2}))*")
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured; each field is read from `ENERGY_ASSETS_<NAME>`."""
+    """Everything that can be configured; each field is read from `ENERGY_ASSETS_<NAME>`, then from the file."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_file=None)
 
@@ -85,6 +98,40 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("first_day")
+    @classmethod
+    def _a_day(cls, value: str) -> str:
+        return date.fromisoformat(value).isoformat()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("is no time zone; use UTC or an IANA name as Europe/Berlin")
+        return value
+
+    @field_validator("nightly_cron", "retrain_cron")
+    @classmethod
+    def _a_cron_line(cls, value: str) -> str:
+        fields = value.split()
+        if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(each) for each in fields):
+            raise ValueError("is no cron line: minute hour day month weekday, as `30 2 * * *`")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, first come first served: arguments, variables, the configuration file."""
+        home = init_settings().get("home") or env_settings().get("home") or cls.model_fields["home"].default
+        file = TomlConfigSettingsSource(settings_cls, config_file(os.environ, home=Path(home)))
+        return (init_settings, env_settings, file)
+
     @property
     def catalog(self) -> str:
         """Return the DuckLake catalog in effect."""
@@ -111,18 +158,60 @@ class Settings(BaseSettings):
         return self.home / "sources"
 
 
+def config_file(environment: Mapping[str, str], *, home: Path) -> Path:
+    """Return the configuration file: the one that ENERGY_ASSETS_CONFIG names, else energy.toml in the home.
+
+    Raises:
+        ConfigError: the variable names a file that does not exist.
+    """
+    named = environment.get(CONFIG_VARIABLE)
+    if named is None:
+        return home.expanduser() / CONFIG_NAME
+    if not Path(named).expanduser().is_file():
+        raise ConfigError(f"{CONFIG_VARIABLE} names {named}, which is no file: correct it, or unset it.")
+    return Path(named).expanduser()
+
+
 @cache
 def load_settings() -> Settings:
     """Return the settings of this process.
 
     Raises:
-        ConfigError: a variable is unknown to the model or out of range; the message names it.
+        ConfigError: a variable or a key of the file is unknown or out of range; the message names it and its place.
     """
+    environment = dict(os.environ)
+    unknown = [name for name in environment if name.startswith(PREFIX) and name not in _variables() | {CONFIG_VARIABLE}]
+    if unknown:
+        raise ConfigError(" ".join(_unknown(name, among=_variables(), place="the environment") for name in unknown))
+    home = Path(environment.get(f"{PREFIX}HOME") or Settings.model_fields["home"].default)
+    file = config_file(environment, home=home)
     try:
         return Settings()
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is no valid TOML: {error}. Lines read `key = value`, texts in quotes.") from error
     except ValidationError as error:
-        faults = "; ".join(
-            f"{PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']} (got {fault['input']!r})"
-            for fault in error.errors()
-        )
-        raise ConfigError(f"The environment does not make valid settings: {faults}.") from error
+        faults = [_fault(dict(fault), environment=environment, file=file) for fault in error.errors()]
+        raise ConfigError(" ".join(faults)) from error
+
+
+def _variables() -> set[str]:
+    return {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+
+
+def _fault(fault: Mapping[str, Any], *, environment: Mapping[str, str], file: Path) -> str:
+    """Return one fault in a sentence: place, key, what was found, what is allowed, remedy."""
+    key = str(fault["loc"][0])
+    variable = f"{PREFIX}{key.upper()}"
+    if fault["type"] == "extra_forbidden":
+        return _unknown(key, among=set(Settings.model_fields), place=str(file))
+    field = Settings.model_fields[key]
+    name = variable if variable in environment else f"{file}: {key}"
+    allowed = str(fault["msg"]).removeprefix("Value error, ")
+    shown = "" if key.endswith(("password", "key")) else f" is {fault['input']!r}:"
+    return f"{name}{shown} {allowed}. Correct it, or leave it out for the default {field.default!r}."
+
+
+def _unknown(name: str, *, among: set[str], place: str) -> str:
+    near = difflib.get_close_matches(name, among, n=1, cutoff=0.6)
+    remedy = f"Did you mean {near[0]}?" if near else f"The settings are: {', '.join(sorted(among))}."
+    return f"{name} in {place} is no setting. {remedy}"
