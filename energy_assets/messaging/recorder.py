@@ -21,16 +21,14 @@ from energy_assets.messaging.batch import Batch
 from energy_assets.messaging.codec import Version
 from energy_assets.messaging.endpoint import Endpoint
 from energy_assets.messaging.filters import FilterMemory
+from energy_assets.messaging.pacing import Pace
 from energy_assets.messaging.reporting import Reporter
 from energy_assets.messaging.session import ConnectionLostError, RefusedError, Session, SessionOptions
 from energy_assets.messaging.spool import SealRule, Spool
 
 _LOG = logging.getLogger(__name__)
 _SPOOL_RETRY_S = 1.0
-_LOST_RETRY_S = (0.1, 5.0)
-_REFUSED_RETRY_S = (1.0, 30.0)
 _DENIED_RETRY_S = 60.0
-_SETTLED_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,9 @@ class Recorder:
         self._is_blocked = False
         self._is_recording = False
         self._had_session = False
-        self._attempts = 0
-        self._connect_at_s = self._unblock_at_s = 0.0
+        self._pace = Pace()
+        self._unblock_at_s = 0.0
         self._renew_at_s = float("inf")
-        self._settled_at_s = float("inf")
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def stop(self) -> None:
@@ -112,7 +109,7 @@ class Recorder:
             self._finish()
 
     def _ensure_session(self) -> None:
-        if self._session is not None or self._is_blocked or self._clock.monotonic_s() < self._connect_at_s:
+        if self._session is not None or self._is_blocked or self._clock.monotonic_s() < self._pace.due_at_s:
             return
         options = self._options
         self._reporter.connecting()
@@ -161,11 +158,13 @@ class Recorder:
 
     def _patience_s(self) -> float:
         now = self._clock.monotonic_s()
-        deadlines = [self._reporter.due_in_s(now), self._spool.seal_due_in_s()]
+        deadlines = [self._reporter.due_in_s(now)]
         if self._is_blocked:
             deadlines.append(self._unblock_at_s - now)
-        elif self._session is None:
-            deadlines.append(self._connect_at_s - now)
+        else:
+            deadlines.append(self._spool.seal_due_in_s())
+            if self._session is None:
+                deadlines.append(self._pace.due_at_s - now)
         return max(min(deadlines), 0.0)
 
     def _receive(self) -> None:
@@ -239,7 +238,8 @@ class Recorder:
         if now_s >= self._renew_at_s:
             raise ConnectionLostError(f"Asking {self._endpoint} again for the filters that it denied.")
         if session.is_subscribed and not self._is_recording:
-            self._is_recording, self._settled_at_s = True, now_s + _SETTLED_AFTER_S
+            self._is_recording = True
+            self._pace.connected(now_s)
             self._reporter.subscribed(session, had_session=self._had_session)
             self._renew_at_s = now_s + _DENIED_RETRY_S if session.refused_filters else float("inf")
             self._filters.remember(self._options.filters)
@@ -271,13 +271,7 @@ class Recorder:
         self._has_more = self._is_recording = False
         self._batch.packet_ids.clear()
         self._renew_at_s = float("inf")
-        # Two clients of one identifier throw each other out at once; only a connection that lasted resets the pace.
-        if self._clock.monotonic_s() >= self._settled_at_s:
-            self._attempts = 0
-        self._settled_at_s = float("inf")
-        first, longest = _LOST_RETRY_S if isinstance(error, ConnectionLostError) else _REFUSED_RETRY_S
-        self._attempts += 1
-        self._connect_at_s = self._clock.monotonic_s() + min(first * 2 ** (self._attempts - 1), longest)
+        self._pace.failed(self._clock.monotonic_s(), is_refusal=not isinstance(error, ConnectionLostError))
         self._reporter.left(error)
 
     def _finish(self) -> None:

@@ -8,6 +8,7 @@ is the spool's business, what the payloads mean is the mapping's.
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
@@ -189,13 +190,15 @@ class SegmentWriter:
         """Write lines as one frame and return once they are on disk.
 
         Raises:
-            OSError: the disk is full, the file too large or the device broken; nothing may be acknowledged.
+            OSError: the disk is full, the device broken or the file deleted; nothing may be acknowledged.
         """
         frame = memoryview(self._compressor.compress(lines))
         size = len(frame)
         while frame:
             frame = frame[os.write(self._file, frame) :]
         os.fdatasync(self._file)
+        if not os.fstat(self._file).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "The open segment was deleted", str(self.path))
         self.durable_bytes += size
         self.text_bytes += len(lines)
         self.records += records

@@ -54,6 +54,9 @@ class Spool:
             OSError: the folder cannot be written.
             ConfigError: another process writes the same client's segments.
         """
+        if self._lock is not None and not os.fstat(self._lock).st_nlink:  # somebody deleted the folder under us
+            os.close(self._lock)
+            self._lock = None
         if self._lock is None:
             self._take_folder()
         if self._unsettled is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -137,3 +138,17 @@ def test_no_segment_begins_before_the_failed_one_is_sealed(tmp_path: Path) -> No
     assert [segment.is_sealed for segment in segments(tmp_path)] == [True, False]
     spool.close()
     assert _sequences(tmp_path) == [FIRST, FIRST + 1]
+
+
+def test_folder_deleted_under_us_costs_what_was_in_it_and_no_more(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool = _spool(folder)
+    _append(spool)
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError, match="deleted"):
+        _append(spool)
+    _append(spool)
+    with pytest.raises(ConfigError, match="Another recorder"):
+        _spool(folder)
+    spool.close()
+    assert _sequences(folder) == [FIRST + 1]
