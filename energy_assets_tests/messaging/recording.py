@@ -87,7 +87,9 @@ class RecorderProcess:
 
 def stored_records(folder: Path) -> list[Record]:
     """Return all records of a spool, those of sound frames of open segments too."""
-    return [record for segment in segments(folder) for record in read_segment(segment.path)]
+    while True:
+        with suppress(FileNotFoundError):  # an open segment was sealed while we looked
+            return [record for segment in segments(folder) for record in read_segment(segment.path)]
 
 
 def stored_numbers(folder: Path) -> Counter[int]:
