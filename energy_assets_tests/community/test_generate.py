@@ -5,11 +5,16 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from energy_assets.community import generate
+from energy_assets.community.faults import Fault
+from energy_assets.community.home_files import register_shown
+from energy_assets.community.span import Span, Truth
 from energy_assets.contracts import METERS, PREMISES, SITES, WEATHER_FORECAST, WEATHER_OBSERVED
+from energy_assets.readings.ashrae_sites import ashrae_sites
 from energy_assets.readings.mapping import load_mapping
 from energy_assets.weather.sources import refuse_implausible
 
@@ -122,3 +127,25 @@ def test_buildings_have_the_rhythm_of_buildings(community: Path) -> None:
     ratios = per_hour.group_by("building_id").agg(ratio=noon / night)["ratio"]
     assert 1.1 < ratios.median() < 4.0
     assert (ratios > 0.9).mean() > 0.7
+
+
+def test_the_sites_of_the_buildings_have_clocks_and_coordinates(community: Path) -> None:
+    sites = ashrae_sites(community / "ashrae")
+    used = pl.read_csv(community / "ashrae" / "building_metadata.csv")["site_id"].unique()
+    assert set(used) <= set(sites["site_code"])
+    assert sites.select("latitude", "longitude", "timezone").null_count().sum_horizontal().item() == 0
+
+
+def test_a_register_counts_on_starts_anew_and_runs_over() -> None:
+    def shown(first: float, energy: list[float], *faults: Fault) -> tuple[list[float], float]:
+        counted = {"m": first}
+        truth = Truth(seed=0, span=Span(first=FIRST, last=LAST, is_local=False))
+        values = register_shown(
+            "m", np.array(energy), list(faults), start=100, truth=truth, minutes=60, counted=counted
+        )
+        return values.tolist(), counted["m"]
+
+    reset = Fault(meter_id="m", fault="reset", first_hour=102, end_hour=103, magnitude=1.0)
+    assert shown(10, [1, 2, 3, 4]) == ([10, 11, 13, 16], 20)
+    assert shown(10, [1, 2, 3, 4], reset) == ([10, 11, 0, 3], 7)
+    assert shown(99_998, [1, 2, 3]) == ([99_998, 99_999, 1], 100_004)
