@@ -30,7 +30,9 @@ _CRON_FIELD = re.compile(r"(\*|[A-Za-z]{3}|\d{1,2})([-/,]([A-Za-z]{3}|\d{1,2}))*
 class Settings(BaseSettings):
     """Everything that can be configured; each field is read from `ENERGY_ASSETS_<NAME>`, then from the file."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_file=None)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_file=None, env_ignore_empty=True
+    )
 
     home: Path = Field(Path(".energy"), description="Folder of everything that the platform writes by default.")
     lake_catalog: str | None = Field(
@@ -165,7 +167,7 @@ def config_file(environment: Mapping[str, str], *, home: Path) -> Path:
         ConfigError: the variable names a file that does not exist.
     """
     named = environment.get(CONFIG_VARIABLE)
-    if named is None:
+    if not named:
         return home.expanduser() / CONFIG_NAME
     if not Path(named).expanduser().is_file():
         raise ConfigError(f"{CONFIG_VARIABLE} names {named}, which is no file: correct it, or unset it.")

@@ -14,9 +14,8 @@ from rich.table import Table as Grid
 from energy_assets import contracts
 from energy_assets.contracts import Window
 from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
-from energy_assets.errors import ConfigError, EnergyAssetsError
 from energy_assets.lake import Lake
-from energy_assets.readings.source import Source, load_sources, save_source
+from energy_assets.readings.source import Source, save_source
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
@@ -75,33 +74,6 @@ def show_outcome(settings: Settings, *, today: date, seconds: Mapping[str, float
     console.print("Next:  [bold]make up[/] for the Dagster and MLflow UIs   ·   [bold].venv/bin/energy --help[/]")
     console.print('       [bold].venv/bin/energy sql "FROM marts.daily_energy LIMIT 5"[/]')
     lake.close()
-
-
-def diagnose(settings: Settings, *, console: Console) -> int:
-    """Print what works and what does not, and return the number of troubles."""
-    troubles = 0
-
-    def tell(what: str, trouble: str | None) -> None:
-        nonlocal troubles
-        troubles += trouble is not None
-        console.print(f"[red]✗[/] {what}: {trouble}" if trouble else f"[green]✓[/] {what}")
-
-    try:
-        lake = Lake.from_settings(settings)
-        tell(f"lake: snapshot {lake.snapshot_id()}, {lake.count(contracts.READINGS_INTERVAL):,} intervals", None)
-    except EnergyAssetsError as error:
-        tell("lake", str(error))
-    try:
-        sources = load_sources(settings.sources_folder)
-        tell(
-            f"{len(sources)} sources declared in {settings.sources_folder}",
-            None if sources else "declare one: energy ingest --help",
-        )
-        for source in sources:
-            tell(f"source {source.name}", None if source.path.exists() else f"{source.path} does not exist")
-    except ConfigError as error:
-        tell("sources", str(error))
-    return troubles
 
 
 def slug_of(file: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -107,8 +107,8 @@ def sql(
 
 @app.command()
 def doctor() -> None:
-    """Check settings, lake, registry and sources, and say what to do about what is wrong."""
-    from energy_assets.showcase import diagnose
+    """Check settings, disk, lake, sources, models, schedules and the last night, and say what to do about troubles."""
+    from energy_assets.doctor import diagnose
 
-    troubles = diagnose(load_settings(), console=console)
+    troubles = diagnose(load_settings(), now=datetime.now(UTC), console=console)
     raise typer.Exit(1 if troubles else 0)
