@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from energy_assets.contracts import Window
 from energy_assets.lake import Lake
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
+from energy_assets_tests import ui
 
 DAYS = 45
 
@@ -158,3 +161,59 @@ def test_an_error_is_a_sentence_and_not_a_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "nowhere" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def platform(home: Path, made: Lake) -> Iterator[ui.Platform]:
+    made.close()
+    with ui.up(home) as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        pytest.param("{dagster}/asset-groups", ["readings", "forecasts", "anomalies", "prices"], id="asset graph"),
+        pytest.param(
+            "{dagster}/assets/forecasts/load?view=checks",
+            ["meets_its_contract", "forecast_is_plausible"],
+            id="checks",
+        ),
+        pytest.param("{dagster}/assets/readings/interval?view=overview", ["lake_snapshot", "kWh"], id="asset"),
+        pytest.param("{dagster}/automation", ["nightly_day", "changed_readings", "weekly_training"], id="schedules"),
+        pytest.param("{dagster}/runs", ["Success", "delivery"], id="runs"),
+        pytest.param("{mlflow}/#/models", ["load-electricity-60min", "champion"], id="models"),
+    ],
+)
+def test_a_person_sees_it_in_the_browser(
+    platform: ui.Platform, tmp_path: Path, address: str, expected: list[str]
+) -> None:
+    with ui.browser() as page:
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(address.format(dagster=platform.dagster, mlflow=platform.mlflow))
+        for words in expected:
+            page.get_by_text(words).first.wait_for(timeout=60_000)
+        page.screenshot(path=str(tmp_path / "page.png"))
+        assert faults == []
+
+
+@pytest.mark.slow
+def test_a_backfill_of_every_day_works_from_the_ui(platform: ui.Platform, home: Path) -> None:
+    last = today().date() - timedelta(days=1)
+    days = [(last - timedelta(days=day)).isoformat() for day in range(DAYS)]
+    assets = [{"path": ["readings", "interval"]}, {"path": ["marts", "daily_energy"]}]
+    launched = platform.ask(ui.BACKFILL, {"assets": assets, "partitions": days})["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    deadline = time.monotonic() + 240
+    status = ""
+    while time.monotonic() < deadline and not status.startswith("COMPLETED"):
+        time.sleep(2)
+        found = platform.ask(ui.STATUS, {"id": launched["backfillId"]})["partitionBackfillOrError"]
+        status = found["status"]
+        assert found["numPartitions"] == DAYS
+    assert status == "COMPLETED_SUCCESS"
+    lake = Lake.from_settings(Settings(home=home))
+    assert lake.read(contracts.MARTS_DAILY_ENERGY)["starts_at_utc"].n_unique() == DAYS
+    lake.close()
