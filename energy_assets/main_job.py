@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -85,7 +86,7 @@ def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) ->
     """
     os.environ["DAGSTER_HOME"] = str(dagster_home(settings))
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH_SIZE))
-    _quiet(settings)
+    log = _quiet(settings)
     from energy_assets.definitions import defs
 
     seconds: dict[str, float] = {}
@@ -116,7 +117,7 @@ def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) ->
                 handler.removeHandler(watcher)
             seconds[step.title] = time.monotonic() - started
             if not result.success:
-                raise EnergyAssetsError(_failure(step, result))
+                raise EnergyAssetsError(_failure(step, result, log=log))
             progress.update(task, completed=len(names), note="")
     return seconds
 
@@ -141,22 +142,43 @@ class _StepWatcher(logging.Handler):
                 self._progress.advance(self._task)  # type: ignore[arg-type]
 
 
-def _failure(step: Step, result: dg.ExecuteInProcessResult) -> str:
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
-            cause = error.cause or error
-            return f"{step.title}: {event.step_key} failed in run {result.run_id}: {cause.message.strip()}"
-    failed = [
-        f"{each.asset_key.to_user_string()} {each.check_name}: {each.description}"
+def _failure(step: Step, result: dg.ExecuteInProcessResult, *, log: Path) -> str:
+    """Return what failed, where, and what to do: a blocking check's evidence, or the error below Dagster's own."""
+    where = f"Run {result.run_id}, which `energy up` shows; its log is {log}."
+    refused = [
+        f"{each.asset_key.to_user_string()} did not pass its check {each.check_name}: {each.description}"
         for each in result.get_asset_check_evaluations()
         if not each.passed and each.blocking
     ]
-    return f"{step.title}: run {result.run_id} failed. {' '.join(failed)}"
+    if refused:
+        kept = "What hangs on it was left as it was; mend the input or the forecast's cause, then repeat the command."
+        return f"{step.title}: {'; '.join(refused)}. {kept} {where}"
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            what = (event.step_key or "").replace("__", "/")
+            return f"{step.title}: {what} failed: {_said(event.step_failure_data.error)} {where}"
+    return f"{step.title} failed. {where}"
 
 
-def _quiet(settings: Settings) -> None:
-    """Send the libraries' logs to a file, so that the terminal shows progress and errors only."""
+def _said(error: SerializableErrorInfo) -> str:
+    """Return an error as a person reads it: ours as it is, another with its class and what to make of it."""
+    chain = [error]
+    while chain[-1].cause is not None:
+        chain.append(chain[-1].cause)
+    ours = [each for each in chain if f"{EnergyAssetsError.__module__}." in each.message.split(":")[0]]
+    below = [each for each in chain if not (each.cls_name or "").startswith("Dagster")]
+    chosen = (ours or below or chain)[0]
+    text = " ".join(chosen.message.split())
+    if ours:
+        said = text.split(": ", 1)[-1]
+        return said if said.endswith(".") else f"{said}."
+    if "No space left" in text or "File too large" in text or "disk is full" in text:
+        return f"{text}. The disk is full: free some and repeat the command; nothing half-written counts."
+    return f"{text}. This is not an error that energy_assets foresees; the log has its traceback."
+
+
+def _quiet(settings: Settings) -> Path:
+    """Send the libraries' logs to a file, so that the terminal shows progress and errors only; return the file."""
     folder: Path = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(folder / "run.log", encoding="utf-8")
@@ -166,6 +188,7 @@ def _quiet(settings: Settings) -> None:
         logger.handlers = [file]
         logger.propagate = False
     logging.captureWarnings(capture=True)
+    return folder / "run.log"
 
 
 def today_utc() -> date:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from rich.markup import escape
+
 from energy_assets.cli import files, jobs, record, sources, weather
 from energy_assets.cli.root import app, console
 from energy_assets.errors import EnergyAssetsError
@@ -19,5 +21,5 @@ def main() -> None:
     try:
         app()
     except EnergyAssetsError as error:
-        console.print(f"[bold red]energy:[/] {error}", highlight=False)
+        console.print(f"[bold red]energy:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
