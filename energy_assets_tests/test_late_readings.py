@@ -13,7 +13,7 @@ import pytest
 from energy_assets import ingestion
 from energy_assets.contracts import READINGS_INTERVAL, Window
 from energy_assets.defs.jobs import PARTITION_RANGE_END, PARTITION_RANGE_START, changed_readings
-from energy_assets.defs.readings import interval_readings
+from energy_assets.defs.readings import interval_readings, newest_reading_is_recent
 from energy_assets.lake import Lake
 from energy_assets.readings.source import Source, load_sources, save_source
 from energy_assets.settings import Settings
@@ -47,7 +47,7 @@ class Platform:
 
     def clean(self, first: date, last: date) -> dg.ExecuteInProcessResult:
         return dg.materialize(
-            [interval_readings],
+            [interval_readings, newest_reading_is_recent],
             tags={PARTITION_RANGE_START: first.isoformat(), PARTITION_RANGE_END: last.isoformat()},
             resources={"lake": self.lake, "settings": self.settings},
         )
@@ -103,3 +103,12 @@ def test_the_sensor_asks_for_nothing_that_is_clean_and_for_the_days_of_late_read
     platform.clean(date(2016, 5, 30), date(2016, 5, 31))
     assert platform.ask() == []
     assert json.loads(platform.cursor or "{}")
+
+
+def test_a_run_that_came_does_not_hide_that_the_data_did_not(platform: Platform) -> None:
+    platform.land(hourly())
+    (fresh,) = platform.clean(FIRST, LAST).get_asset_check_evaluations()
+    assert fresh.passed
+    (stale,) = platform.clean(LAST + timedelta(days=3), LAST + timedelta(days=4)).get_asset_check_evaluations()
+    assert not stale.passed
+    assert stale.description == "ashrae ends 2016-06-10 23:00 UTC"

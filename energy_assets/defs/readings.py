@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
+import polars as pl
 
 from energy_assets.contracts import METERS, READINGS_INTERVAL, READINGS_LANDINGS, READINGS_QUARANTINE, READINGS_RAW
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
@@ -114,6 +115,26 @@ def interval_readings(
     return report(Commit.together(commits), READINGS_INTERVAL, quality=quality)
 
 
+@dg.asset_check(asset=READINGS_INTERVAL.asset_key, name="newest_reading_is_recent")
+def newest_reading_is_recent(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    """Every source has a measured interval in the run's days or later: a run that came does not say that data did."""
+    window = checked_window(context)
+    newest = lake.query(Query.from_file("energy_assets.defs", "newest_by_source"))
+    declared = {source.name for source in load_sources(settings.sources_folder)}
+    border = window.starts_at_utc if window else None
+    judged = newest.filter(pl.col("source").is_in(sorted(declared)))
+    stale = judged.filter(pl.col("newest") < border) if border is not None else judged.clear()
+    told = ", ".join(f"{source} ends {at:%Y-%m-%d %H:%M} UTC" for source, at in stale.iter_rows())
+    return dg.AssetCheckResult(
+        passed=stale.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=told or f"{judged.height} sources have readings of the newest day",
+        metadata={"newest": table_of(newest)},
+    )
+
+
 @dg.asset_check(asset=READINGS_INTERVAL.asset_key, name="readings_are_complete")
 def readings_are_complete(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """At least nine in ten intervals of the run's days are measured; the meters that lack most are listed."""
@@ -140,4 +161,5 @@ checks = [
     contract_check(READINGS_QUARANTINE),
     contract_check(READINGS_INTERVAL),
     readings_are_complete,
+    newest_reading_is_recent,
 ]
