@@ -3,19 +3,19 @@
 import dagster as dg
 
 from energy_assets import defs as domains
-from energy_assets.defs import anomalies, features, forecasts, marts, metering, models, prices, readings, weather
+from energy_assets.defs import anomalies, drift, features, forecasts, marts, metering, models, prices, readings, weather
 from energy_assets.defs.automation import AUTOMATION
 from energy_assets.defs.jobs import JOBS, SCHEDULES, SENSORS
 from energy_assets.defs.resources import RESOURCES
 
-_CHECKED = (metering, readings, weather, features, models, forecasts, anomalies, prices, marts)
+_CHECKED = (metering, readings, weather, features, models, forecasts, drift, anomalies, prices, marts)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_package_module(domains),
     asset_checks=[check for domain in _CHECKED for check in domain.checks],
     jobs=JOBS,
     schedules=SCHEDULES,
-    sensors=[*SENSORS, AUTOMATION],
+    sensors=[*SENSORS, drift.drift, AUTOMATION],
     resources=RESOURCES,
     # Steps in one process: a step starts in 10 ms instead of seconds, and runs go side by side by the queue.
     executor=dg.in_process_executor,

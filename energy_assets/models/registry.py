@@ -174,6 +174,12 @@ class Registry:
             found = _version_of(client, name, alias)
         return None if found is None else int(found.version)
 
+    def metrics(self, name: str, *, alias: Alias = "champion") -> dict[str, float]:
+        """Return what was measured of the version behind an alias on unseen days; empty where there is none."""
+        with self._session() as client:
+            found = _version_of(client, name, alias)
+            return {} if found is None else dict(client.get_run(found.run_id).data.metrics)
+
     def snapshots_learned_from(self) -> list[int]:
         """Return the lake snapshots that any registered version learned from; they must outlive maintenance."""
         with self._session() as client:
