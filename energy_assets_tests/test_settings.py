@@ -111,3 +111,12 @@ def test_the_command_says_it_in_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Did you mean nightly_cron?" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_every_setting_stands_in_the_documentation() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        if name != "real_data":
+            assert any(
+                line.startswith(f"| `{name}` |") and str(field.description) in line for line in text.splitlines()
+            )
