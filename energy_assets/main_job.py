@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from sqlalchemy.exc import OperationalError
 
 from energy_assets.defs.jobs import PARTITION_RANGE_END, PARTITION_RANGE_START
 from energy_assets.errors import EnergyAssetsError
@@ -91,6 +94,7 @@ def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) ->
 
     seconds: dict[str, float] = {}
     with (
+        _recorded(settings, log=log),
         dg.DagsterInstance.get() as instance,
         Progress(
             SpinnerColumn(),
@@ -160,6 +164,20 @@ def _failure(step: Step, result: dg.ExecuteInProcessResult, *, log: Path) -> str
     return f"{step.title} failed. {where}"
 
 
+@contextmanager
+def _recorded(settings: Settings, *, log: Path) -> Iterator[None]:
+    """Say what to do when Dagster cannot write its own records, most often because a disk is full."""
+    try:
+        yield
+    except (OSError, OperationalError) as error:
+        free_mb = shutil.disk_usage(settings.home).free / 1e6
+        said = error.orig if isinstance(error, OperationalError) else error
+        raise EnergyAssetsError(
+            f"Dagster could not keep its records in {dagster_home(settings)}: {said}. The disk has {free_mb:,.0f} MB "
+            f"free: if that is little, free some, then repeat the command; nothing half-written counts. See {log}."
+        ) from error
+
+
 def _said(error: SerializableErrorInfo) -> str:
     """Return an error as a person reads it: ours as it is, another with its class and what to make of it."""
     chain = [error]
@@ -188,6 +206,8 @@ def _quiet(settings: Settings) -> Path:
         logger.handlers = [file]
         logger.propagate = False
     logging.captureWarnings(capture=True)
+    # A log that cannot be written, as on a full disk, is no reason to fill the terminal with tracebacks.
+    logging.raiseExceptions = False
     return folder / "run.log"
 
 

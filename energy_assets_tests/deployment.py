@@ -135,6 +135,13 @@ class Deployment:
         """Run the command `energy` as `docker compose exec code energy` does."""
         return self._run(["energy", *words], "code")
 
+    def postgres_tool(self, *words: str) -> None:
+        """Run a program of Postgres as `docker compose exec postgres` does."""
+        words = (words[0], "-h", "127.0.0.1", "-U", "energy", *words[1:])
+        environment = {**self.environment("postgres"), "PGPASSWORD": PASSWORD}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+
     def log(self, name: str) -> str:
         """Return what a service printed."""
         file = self.folder / f"{name}.log"

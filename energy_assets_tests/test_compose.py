@@ -129,6 +129,29 @@ def test_a_run_from_the_webserver_ends_in_the_lake_on_postgres(
 
 
 @pytest.mark.slow
+def test_a_backup_that_was_restored_is_the_same_lake(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of docs/operations.md, on the databases as they run."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    dump = str(deployment.folder / "lake.dump")
+    deployment.postgres_tool("pg_dump", "-Fc", "-f", dump, "lake")
+    deployment.postgres_tool("createdb", "restored")
+    deployment.postgres_tool("pg_restore", "-d", "restored", "--exit-on-error", dump)
+    environment = deployment.environment("code")
+    catalog = environment["ENERGY_ASSETS_LAKE_CATALOG"]
+    counts = []
+    for chosen in (catalog, catalog.replace("dbname=lake", "dbname=restored")):
+        lake = Lake(
+            catalog=chosen,
+            data_path=environment["ENERGY_ASSETS_LAKE_DATA"],
+            work_folder=deployment.folder / "work",
+        )
+        counts.append([lake.count(table) for table in contracts.TABLES] + [lake.snapshot_id()])
+        lake.close()
+    assert counts[0] == counts[1]
+    assert sum(counts[0]) > 3 * 24 * 40
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*reversed(SERVICES)])
 def test_a_service_stops_when_told(deployment: Deployment, name: str) -> None:
     assert deployment.stop(name) in {0, -15, 143}
