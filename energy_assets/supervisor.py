@@ -48,7 +48,7 @@ class Supervisor:
     _is_stopping: bool = False
 
     def start(self, *, announce: Callable[[str], None]) -> None:
-        """Start every service and wait until each answers.
+        """Start every service and wait until each answers; a signal from now on ends the wait, and `watch` at once.
 
         Raises:
             ConfigError: a port is taken.
@@ -60,6 +60,8 @@ class Supervisor:
                     f"Port {service.port} of {service.name} is taken; choose another by "
                     f"ENERGY_ASSETS_{'MLFLOW' if service.name == 'mlflow' else 'DAGSTER'}_PORT."
                 )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
         self.log_folder.mkdir(parents=True, exist_ok=True)
         for service in self.services:
             with (self.log_folder / f"{service.name}.log").open("ab") as log:
@@ -68,16 +70,16 @@ class Supervisor:
                 )
         for service in self.services:
             self._await(service)
+            if self._is_stopping:
+                return
             announce(service.name)
 
     def watch(self) -> int:
         """Wait until a service ends or a signal comes; return 0 after a signal, 1 when a service ended by itself."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
         while not self._is_stopping:
             for name, child in self._children.items():
                 if child.poll() is not None:
-                    print(f"{name} ended with {child.returncode}; see {self.log_folder / name}.log", file=sys.stderr)  # noqa: T201
+                    _say(f"{name} ended with {child.returncode}, so everything stops; see {self.log_folder / name}.log")
                     return 1
             time.sleep(0.3)
         return 0
@@ -102,6 +104,8 @@ class Supervisor:
     def _await(self, service: Service) -> None:
         deadline = time.monotonic() + _READY_WITHIN_S
         while time.monotonic() < deadline:
+            if self._is_stopping:
+                return
             if self._children[service.name].poll() is not None:
                 raise EnergyAssetsError(f"{service.name} did not start; see {self.log_folder / service.name}.log")
             if service.ready_url is None:
@@ -191,6 +195,10 @@ def free_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _is_taken(port: int) -> bool:
