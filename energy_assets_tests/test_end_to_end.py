@@ -163,6 +163,29 @@ def test_an_error_is_a_sentence_and_not_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("days_ago", [0, 5])
+def test_a_past_forecast_can_be_made_again_bit_for_bit(home: Path, made: Lake, days_ago: int) -> None:
+    issued = (today() - timedelta(days=days_ago)).date().isoformat()
+    done = energy(home, "forecast", "rebuild", "--issued", issued, "--check")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "every bit is as it was published" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_forecast_that_was_changed_afterwards_is_found(home: Path, made: Lake) -> None:
+    issued = today() - timedelta(days=3)
+    window = Window(starts_at_utc=issued, ends_at_utc=issued + timedelta(seconds=1))
+    published = made.read(contracts.FORECASTS_LOAD, window)
+    made.replace(contracts.FORECASTS_LOAD, published.with_columns(q50=pl.col("q50") * (1 + 1e-12)), window=window)
+    made.close()
+    done = energy(home, "forecast", "rebuild", "--issued", issued.date().isoformat(), "--check")
+    assert done.returncode == 1
+    assert "q50" in done.stdout
+    assert "q90" not in done.stdout
+    made.replace(contracts.FORECASTS_LOAD, published, window=window)
+
+
 @pytest.fixture(scope="module")
 def platform(home: Path, made: Lake) -> Iterator[ui.Platform]:
     made.close()

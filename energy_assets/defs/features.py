@@ -96,10 +96,10 @@ def features_of(
     )
 
 
-def stored_features(lake: Lake, *, issued_at: datetime) -> tuple[pl.DataFrame, str]:
-    """Return the stored features of an issue, as models take them, and their fingerprint."""
+def stored_features(lake: Lake, *, issued_at: datetime, snapshot_id: int | None = None) -> tuple[pl.DataFrame, str]:
+    """Return the stored features of an issue (as of a snapshot), as models take them, and their fingerprint."""
     window = Window(starts_at_utc=issued_at, ends_at_utc=issued_at + timedelta(seconds=1))
-    rows = lake.read(FEATURES_LOAD, window).sort(FEATURES_LOAD.key)
+    rows = lake.read(FEATURES_LOAD, window, snapshot_id=snapshot_id).sort(FEATURES_LOAD.key)
     features = rows.with_columns(
         pl.selectors.float().fill_null(float("nan")), pl.col("interval_minutes").cast(pl.Int32)
     )

@@ -64,7 +64,8 @@ def load_forecasts(
         features, fingerprint = stored_features(lake, issued_at=issued)
         rows = forecast_delivery(
             features,
-            readings=readings,
+            # No more than a single night would read, so that the night alone can be made again.
+            readings=readings.filter(pl.col("starts_at_utc").is_between(issued - HISTORY, issued, closed="left")),
             meters=meters,
             premises=premises,
             sites=sites,

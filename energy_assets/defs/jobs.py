@@ -56,7 +56,6 @@ TRAINING_JOB = dg.define_asset_job("training", _selection("models/load"), descri
 UPKEEP_JOB = dg.define_asset_job("upkeep", _selection("lake/maintenance"), description="Files and snapshots in order.")
 
 JOBS = [
-    weather_issue,
     REGISTRY_JOB,
     HISTORY_JOB,
     DERIVED_JOB,

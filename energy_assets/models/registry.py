@@ -204,6 +204,26 @@ class Registry:
             remember(self.cache_folder, found, alias=alias)
         return self._load(found, notice=None)
 
+    def load(self, name: str, *, version: int) -> LoadedModel:
+        """Return one version, loaded, whatever its aliases are now.
+
+        Raises:
+            UnresolvedModelError: as `resolve`; with reason `registry_empty` where there is no such version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._session() as client:
+            try:
+                found = client.get_model_version(name, str(version))
+            except MlflowException as error:
+                raise UnresolvedModelError(
+                    f"{name} has no version {version} at {shown(self.tracking_uri)}; it was deleted, or this is "
+                    f"another registry.",
+                    reason="registry_empty",
+                ) from error
+            known = Found(name=name, version=version, tags=dict(found.tags))
+        return self._load(known, notice=None)
+
     def _find(self, name: str, alias: Alias) -> Found:
         with self._session() as client:
             found = _version_of(client, name, alias)
