@@ -58,23 +58,19 @@ def findings(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     """Yield what the examinations find, from the ground up; what cannot be examined without a lake is left out."""
     yield from _ground(settings, now=now)
     if settings.lake_catalog is None and not Path(settings.catalog.removeprefix("sqlite:")).exists():
-        yield Finding(
-            level="trouble",
-            what=f"Nothing was made in {settings.home} yet",
+        yield _trouble(
+            f"Nothing was made in {settings.home} yet",
             remedy="Start with `energy run`, with `energy ingest …`, or set ENERGY_ASSETS_HOME to where it was made.",
         )
         return
     try:
         lake = Lake.from_settings(settings)
-        yield Finding(
-            level="good",
-            what=f"Lake {_without_password(settings.catalog)}: snapshot {lake.snapshot_id()}, "
+        yield _good(
+            f"Lake {_without_password(settings.catalog)}: snapshot {lake.snapshot_id()}, "
             f"{lake.count(contracts.READINGS_INTERVAL):,} intervals, files in {settings.data_path}",
         )
     except EnergyAssetsError as error:
-        yield Finding(
-            level="trouble", what=f"Lake: {error}", remedy="See docs/operations.md, Recovery, for a lake that is gone."
-        )
+        yield _trouble(f"Lake: {error}", remedy="See docs/operations.md, Recovery, for a lake that is gone.")
         return
     examinations: Sequence[Callable[..., Iterator[Finding]]] = (_sources, _readings, _quarantine, _clock, _models)
     try:
@@ -91,22 +87,21 @@ def _examined(
     try:
         yield from examination(settings, lake, now)
     except EnergyAssetsError as error:
-        yield Finding(level="trouble", what=str(error))
+        yield _trouble(str(error))
 
 
 def _ground(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     file = settings.home / CONFIG_NAME
-    yield Finding(level="good", what=f"Settings: home {settings.home}{f', file {file}' if file.exists() else ''}")
+    yield _good(f"Settings: home {settings.home}{f', file {file}' if file.exists() else ''}")
     folder = next(each for each in (settings.home, *settings.home.parents) if each.exists())
     free_gb = shutil.disk_usage(folder).free / 1e9
     if free_gb < LEAST_FREE_GB:
-        yield Finding(
-            level="trouble",
-            what=f"Disk of {folder}: only {free_gb:.1f} GB free",
+        yield _trouble(
+            f"Disk of {folder}: only {free_gb:.1f} GB free",
             remedy="Free some, or move the home to a larger disk. The weekly job `upkeep` drops files out of use.",
         )
     else:
-        yield Finding(level="good", what=f"Disk of {folder}: {free_gb:,.0f} GB free")
+        yield _good(f"Disk of {folder}: {free_gb:,.0f} GB free")
     if settings.home.exists():
         probe = settings.home / ".doctor"
         try:
@@ -114,16 +109,14 @@ def _ground(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             written = datetime.fromtimestamp(probe.stat().st_mtime, tz=now.tzinfo)
             probe.unlink()
         except OSError as error:
-            yield Finding(
-                level="trouble",
-                what=f"Home {settings.home} cannot be written: {error.strerror}",
+            yield _trouble(
+                f"Home {settings.home} cannot be written: {error.strerror}",
                 remedy=f"Give this user the folder: chown -R $USER {settings.home}",
             )
             return
         if abs(written - now) > CLOCK_TOLERANCE:
-            yield Finding(
-                level="trouble",
-                what=f"Clock: the disk says {written:%Y-%m-%d %H:%M}, this machine {now:%Y-%m-%d %H:%M}",
+            yield _trouble(
+                f"Clock: the disk says {written:%Y-%m-%d %H:%M}, this machine {now:%Y-%m-%d %H:%M}",
                 remedy="Switch time synchronisation on (timedatectl set-ntp true) on both.",
             )
 
@@ -131,51 +124,43 @@ def _ground(settings: Settings, *, now: datetime) -> Iterator[Finding]:
 def _sources(settings: Settings, lake: Lake, now: datetime) -> Iterator[Finding]:
     sources = load_sources(settings.sources_folder)
     if not sources:
-        yield Finding(
-            level="trouble",
-            what=f"No source is declared in {settings.sources_folder}",
+        yield _trouble(
+            f"No source is declared in {settings.sources_folder}",
             remedy="Declare one with `energy ingest …`, or see how it looks with `energy run`.",
         )
     newest = dict(lake.query(Query.from_file("energy_assets.defs", "newest_of_sources")).iter_rows())
     for source in sources:
         if not _is_there(source.path):
-            yield Finding(
-                level="trouble",
-                what=f"Source {source.name}: {source.path} does not exist",
+            yield _trouble(
+                f"Source {source.name}: {source.path} does not exist",
                 remedy=f"Put it back, or stop reading it: rm {settings.sources_folder / source.name}.toml",
             )
         last = newest.get(source.name)
         if last is None:
-            yield Finding(
-                level="trouble",
-                what=f"Source {source.name}: nothing of it is in the lake",
+            yield _trouble(
+                f"Source {source.name}: nothing of it is in the lake",
                 remedy="Land it with `energy ingest …` or `energy nightly`, which name what is wrong with it.",
             )
         elif now - last > OLDEST_READING:
-            yield Finding(
-                level="notice",
-                what=f"Source {source.name}: newest reading of {last:%Y-%m-%d %H:%M} UTC, {_ago(now - last)} ago",
+            yield _notice(
+                f"Source {source.name}: newest reading of {last:%Y-%m-%d %H:%M} UTC, {_ago(now - last)} ago",
                 remedy="A finished history may stay so; of a living feed ask its sender.",
             )
         else:
-            yield Finding(
-                level="good", what=f"Source {source.name}: newest reading {_ago(now - last)} ago ({source.path})"
-            )
+            yield _good(f"Source {source.name}: newest reading {_ago(now - last)} ago ({source.path})")
 
 
 def _readings(_settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]:
     account = lake.read(contracts.READINGS_LANDINGS)
     parts = account.select(pl.sum("rows_in", "stored", "duplicate", "quarantined")).row(0)
     if parts[0] != sum(parts[1:]):
-        yield Finding(
-            level="trouble",
-            what=f"Readings: {parts[0]:,} rows came in, {sum(parts[1:]):,} are accounted for",
+        yield _trouble(
+            f"Readings: {parts[0]:,} rows came in, {sum(parts[1:]):,} are accounted for",
             remedy="Land the source again (`energy backfill FIRST`); if it stays, it is a fault: please report it.",
         )
     else:
-        yield Finding(
-            level="good",
-            what=f"Readings: {parts[0]:,} rows in = {parts[1]:,} stored + {parts[2]:,} repeats + {parts[3]:,} refused",
+        yield _good(
+            f"Readings: {parts[0]:,} rows in = {parts[1]:,} stored + {parts[2]:,} repeats + {parts[3]:,} refused",
         )
 
 
@@ -194,13 +179,12 @@ def _quarantine(_settings: Settings, lake: Lake, _now: datetime) -> Iterator[Fin
 def _clock(_settings: Settings, lake: Lake, now: datetime) -> Iterator[Finding]:
     written = lake.read(contracts.READINGS_LANDINGS, columns=["landed_at_utc"])["landed_at_utc"].max()
     if isinstance(written, datetime) and written - now > CLOCK_TOLERANCE:
-        yield Finding(
-            level="trouble",
-            what=f"Clock: readings landed at {written:%Y-%m-%d %H:%M} UTC, which is after now ({now:%Y-%m-%d %H:%M})",
+        yield _trouble(
+            f"Clock: readings landed at {written:%Y-%m-%d %H:%M} UTC, which is after now ({now:%Y-%m-%d %H:%M})",
             remedy="Correct this machine's clock; forecasts count as issued when it says.",
         )
     else:
-        yield Finding(level="good", what=f"Clock: {now:%Y-%m-%d %H:%M} UTC, nothing in the lake is of later")
+        yield _good(f"Clock: {now:%Y-%m-%d %H:%M} UTC, nothing in the lake is of later")
 
 
 def _models(settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]:
@@ -210,20 +194,19 @@ def _models(settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]
 
     trouble = trouble_with_store(settings.tracking_uri)
     if trouble:
-        yield Finding(level="trouble", what=f"MLflow: {trouble}")
+        yield _trouble(f"MLflow: {trouble}")
         return
     registry = registry_from(settings)
     versions = {name: registry.version(name) for name in model_names(lake.read(contracts.METERS))}
-    yield Finding(level="good", what=f"MLflow: {shown(settings.tracking_uri)} answers")
+    yield _good(f"MLflow: {shown(settings.tracking_uri)} answers")
     for name, version in versions.items():
         if version is None:
-            yield Finding(
-                level="trouble",
-                what=f"Model {name} has no champion: its meters are served by a lower rung",
+            yield _trouble(
+                f"Model {name} has no champion: its meters are served by a lower rung",
                 remedy="Run the job `training` (weekly by itself); what is not better than last week stays challenger.",
             )
         else:
-            yield Finding(level="good", what=f"Model {name}: version {version} is champion")
+            yield _good(f"Model {name}: version {version} is champion")
 
 
 def _dagster(settings: Settings, *, now: datetime) -> Iterator[Finding]:
@@ -247,46 +230,50 @@ def _dagster(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=now - timedelta(days=1)), limit=20
         )
     if stopped:
-        yield Finding(
-            level="trouble",
-            what=f"Schedules and sensors that are off: {', '.join(sorted(stopped))}",
+        yield _trouble(
+            f"Schedules and sensors that are off: {', '.join(sorted(stopped))}",
             remedy="Switch them on in the Dagster UI under Automation.",
         )
     if now.timestamp() - newest > OLDEST_HEARTBEAT.total_seconds():
-        yield Finding(
-            level="notice",
-            what="Schedules: no Dagster daemon is running, so nothing runs by itself",
+        yield _notice(
+            "Schedules: no Dagster daemon is running, so nothing runs by itself",
             remedy="Start it with `energy up`, or run `energy nightly` by cron.",
         )
     else:
-        yield Finding(level="good", what="Schedules: the Dagster daemon is running")
+        yield _good("Schedules: the Dagster daemon is running")
     yield from _nights(nights[0].end_time if nights else None, now=now)
     for record in failed:
         run = record.dagster_run
-        yield Finding(
-            level="notice",
-            what=f"Run {run.run_id} of {run.job_name} failed {_ago(now - record.create_timestamp)} ago",
+        yield _notice(
+            f"Run {run.run_id} of {run.job_name} failed {_ago(now - record.create_timestamp)} ago",
             remedy=f"Its log is in the Dagster UI under Runs, and in {settings.home / 'logs' / 'run.log'}.",
         )
 
 
 def _nights(ended: float | None, *, now: datetime) -> Iterator[Finding]:
     if ended is None:
-        yield Finding(
-            level="trouble",
-            what="Nightly run: there was none",
-            remedy="Run it once: `energy nightly` (or `energy run`).",
-        )
+        yield _trouble("Nightly run: there was none", remedy="Run it once: `energy nightly` (or `energy run`).")
         return
     age = now - datetime.fromtimestamp(ended, tz=now.tzinfo)
     if age > OLDEST_NIGHT:
-        yield Finding(
-            level="trouble",
-            what=f"Nightly run: the last good delivery is {_ago(age)} old",
+        yield _trouble(
+            f"Nightly run: the last good delivery is {_ago(age)} old",
             remedy="Run `energy nightly`, and see why the schedule did not: daemon above, failed runs below.",
         )
     else:
-        yield Finding(level="good", what=f"Nightly run: the last good delivery is {_ago(age)} old")
+        yield _good(f"Nightly run: the last good delivery is {_ago(age)} old")
+
+
+def _good(what: str) -> Finding:
+    return Finding(level="good", what=what)
+
+
+def _notice(what: str, *, remedy: str) -> Finding:
+    return Finding(level="notice", what=what, remedy=remedy)
+
+
+def _trouble(what: str, *, remedy: str | None = None) -> Finding:
+    return Finding(level="trouble", what=what, remedy=remedy)
 
 
 def _is_there(path: Path) -> bool:
