@@ -1,9 +1,9 @@
-"""What the Dagster UI asks the webserver for: runs and backfills launched by GraphQL, and how they ended."""
+"""What the Dagster UI asks the webserver for: runs launched by GraphQL, and how they ended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -15,14 +15,7 @@ mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: 
   ... on RunConfigValidationInvalid { errors { message } } ... on UnauthorizedError { message }
   ... on PipelineNotFoundError { message } } }
 """
-_BACKFILL = """
-mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
-  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
-"""
-_RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { status
-  stepStats { stepKey status } } } }"""
-_STATE = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
-  status isAssetBackfill runs { runId status tags { key value } } } } }"""
+_RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"""
 
 
 class Webserver:
@@ -49,33 +42,12 @@ class Webserver:
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["runId"])
 
-    def backfill(self, assets: Sequence[Sequence[str]], *, partitions: Sequence[str]) -> str:
-        """Launch a backfill of assets over partitions, as the UI's button does, and return its id."""
-        params = {"assetSelection": [{"path": list(key)} for key in assets], "partitionNames": list(partitions)}
-        answer = self.ask(_BACKFILL, params=params)["launchPartitionBackfill"]
-        assert answer["__typename"] == "LaunchBackfillSuccess", answer
-        return str(answer["backfillId"])
-
     def ended(self, run_id: str, *, within_s: float = 120) -> str:
         """Wait until a run ended and return its status."""
-        return self._until(lambda: self.ask(_RUN, id=run_id)["runOrError"]["status"], within_s=within_s)
-
-    def backfilled(self, backfill_id: str, *, within_s: float = 180) -> Any:
-        """Wait until a backfill ended and return what is known of it."""
-        found: dict[str, Any] = {}
-
-        def status() -> str:
-            found.update(self.ask(_STATE, id=backfill_id)["partitionBackfillOrError"])
-            return str(found["status"])
-
-        self._until(status, within_s=within_s)
-        return found
-
-    def _until(self, status: Any, *, within_s: float) -> str:
         deadline = time.monotonic() + within_s
         while True:
-            found = str(status())
-            if found in {"SUCCESS", "FAILURE", "CANCELED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED"}:
-                return found
-            assert time.monotonic() < deadline, f"still {found} after {within_s:.0f} s"
+            status = str(self.ask(_RUN, id=run_id)["runOrError"]["status"])
+            if status in {"SUCCESS", "FAILURE", "CANCELED"}:
+                return status
+            assert time.monotonic() < deadline, f"still {status} after {within_s:.0f} s"
             time.sleep(0.5)
