@@ -1,6 +1,6 @@
 """`energy doctor`: what of the platform works, what does not, and what to do about it.
 
-Each examination looks at one thing and yields findings; none leaves anything behind. `now` is an argument, as elsewhere.
+Each examination looks at one thing and yields findings; none leaves anything behind. `now` is an argument.
 """
 
 from __future__ import annotations
