@@ -3,12 +3,24 @@
 import dagster as dg
 
 from energy_assets import defs as domains
-from energy_assets.defs import anomalies, drift, features, forecasts, marts, metering, models, prices, readings, weather
+from energy_assets.defs import (
+    anomalies,
+    drift,
+    features,
+    forecasts,
+    ledger,
+    marts,
+    metering,
+    models,
+    prices,
+    readings,
+    weather,
+)
 from energy_assets.defs.automation import AUTOMATION
 from energy_assets.defs.jobs import JOBS, SCHEDULES, SENSORS
 from energy_assets.defs.resources import RESOURCES
 
-_CHECKED = (metering, readings, weather, features, models, forecasts, drift, anomalies, prices, marts)
+_CHECKED = (metering, readings, weather, features, models, forecasts, drift, anomalies, prices, ledger, marts)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_package_module(domains),

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     open_meteo_key: str | None = Field(
         None, description="Customer key of Open-Meteo; without one its free service is for non-commercial use."
     )
+    ledger_name: str = Field(
+        "localhost/energy_assets", description="Name of the transparency log, part of its key: your domain and a path."
+    )
     timezone: str = Field("UTC", description="IANA time zone of the platform's schedules.")
     currency_code: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field("EUR", description="ISO 4217 currency.")
     actual_weather_as_forecast: bool = Field(
@@ -153,6 +156,11 @@ class Settings(BaseSettings):
     def spool_folder(self) -> Path:
         """Return the folder in which recorders keep their segments."""
         return self.home / "spool"
+
+    @property
+    def ledger_folder(self) -> Path:
+        """Return the folder of the transparency log and its keys."""
+        return self.home / "ledger"
 
     @property
     def sources_folder(self) -> Path:

@@ -15,6 +15,7 @@ from energy_assets import contracts
 from energy_assets.contracts import Window
 from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
 from energy_assets.lake import Lake
+from energy_assets.prices.revisions import latest
 from energy_assets.readings.source import Source, save_source
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
@@ -154,7 +155,7 @@ def _flags(lake: Lake, *, today: date) -> Grid:
 
 
 def _price(lake: Lake, *, today: date, console: Console) -> None:
-    curves = lake.read(contracts.PRICES_CURVES, where={"delivery_date": today + timedelta(days=1)})
+    curves = latest(lake.read(contracts.PRICES_CURVES, where={"delivery_date": today + timedelta(days=1)}))
     if curves.is_empty():
         console.print("No price curve for tomorrow: no zone has a forecast net load.")
         return

@@ -6,6 +6,7 @@ When data breaks a contract, mend the code or change the meaning on purpose; a c
 from energy_assets.contracts.anomalies import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
 from energy_assets.contracts.features import FEATURES_LOAD
 from energy_assets.contracts.forecasts import FORECASTS_LOAD, FORECASTS_SKILL, LEVELS, QUANTILE_COLUMNS
+from energy_assets.contracts.ledger import LEDGER_ENTRIES
 from energy_assets.contracts.marts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK
 from energy_assets.contracts.metering import METERS, PREMISES, SITES
 from energy_assets.contracts.prices import PRICES_CURVES, PRICES_DAYS
@@ -38,6 +39,7 @@ TABLES: tuple[Table, ...] = (
     PRICES_CURVES,
     PRICES_DAYS,
     SETTLEMENT_STATEMENTS,
+    LEDGER_ENTRIES,
     MARTS_DAILY_ENERGY,
     MARTS_OUTLOOK,
 )
@@ -49,6 +51,7 @@ __all__ = [
     "FEATURES_LOAD",
     "FORECASTS_LOAD",
     "FORECASTS_SKILL",
+    "LEDGER_ENTRIES",
     "LEVELS",
     "MARTS_DAILY_ENERGY",
     "MARTS_OUTLOOK",

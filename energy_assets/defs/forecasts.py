@@ -107,7 +107,10 @@ def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     known = standing(readings, meters=lake.read(METERS), premises=lake.read(PREMISES), issued_at_utc=issued)
     judged = judge_plausibility(newest, known=known)
     return dg.AssetCheckResult(
-        passed=judged.holds, description=judged.evidence, metadata={"offenders": table_of(judged.offenders)}
+        passed=judged.holds,
+        severity=dg.AssetCheckSeverity.ERROR if judged.is_grave else dg.AssetCheckSeverity.WARN,
+        description=judged.evidence,
+        metadata={"offenders": table_of(judged.offenders)},
     )
 
 

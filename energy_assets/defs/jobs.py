@@ -21,7 +21,7 @@ PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 
 _DAILY_KEYS = ("readings/raw", "readings/quarantine", "readings/interval", "weather/observed", "weather/forecast")
 _DERIVED_KEYS = ("readings/interval", "anomalies/flags", "marts/daily_energy")
-_DELIVERY_KEYS = ("features/load", "forecasts/load", "prices/curves", "prices/days", "marts/outlook")
+_DELIVERY_KEYS = ("features/load", "forecasts/load", "prices/curves", "prices/days", "ledger/entries", "marts/outlook")
 
 
 def _selection(*keys: str) -> dg.AssetSelection:

@@ -13,6 +13,7 @@ from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of, issu
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.lake import Change, Lake
 from energy_assets.prices.daily import price_delivery, zones_of
+from energy_assets.prices.revisions import revised
 from energy_assets.settings import Settings
 
 _TABLES = (PRICES_CURVES, PRICES_DAYS)
@@ -43,10 +44,14 @@ def price_curves(
         window = Window(starts_at_utc=issued, ends_at_utc=issued + timedelta(seconds=1))
         forecasts = lake.read(FORECASTS_LOAD, window, where={"direction": "net"})
         priced = price_delivery(forecasts, zones=zones, delivery_date=delivery_date, published_at_utc=issued)
+        of_date = {"delivery_date": delivery_date}
+        published = revised(
+            priced, curves=lake.read(PRICES_CURVES, where=of_date), days=lake.read(PRICES_DAYS, where=of_date)
+        )
         commit = lake.commit(
             [
-                Change(table=PRICES_CURVES, rows=priced.curves, where={"delivery_date": delivery_date}),
-                Change(table=PRICES_DAYS, rows=priced.days, where={"delivery_date": delivery_date}),
+                Change(table=PRICES_CURVES, rows=published.curves, where=of_date),
+                Change(table=PRICES_DAYS, rows=published.days, where=of_date),
             ],
             message=run_message(context),
         )

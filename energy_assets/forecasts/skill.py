@@ -26,6 +26,8 @@ class Judgement:
     holds: bool
     evidence: str
     offenders: pl.DataFrame
+    is_grave: bool = True
+    """Whether what does not hold should stop what follows."""
 
 
 def measure_skill(
@@ -63,13 +65,15 @@ def judge_plausibility(forecasts: pl.DataFrame, *, known: pl.DataFrame, times: f
         .with_columns(ratio=pl.col("forecast_kwh") / pl.col("recent_kwh"))
         .sort("commodity", "direction")
     )
-    # Winter nights leave production near nothing, so too small is judged more leniently than too big.
+    # Winter nights leave production near nothing, so too small is judged more leniently than too big; and it may be the
+    # end of a season (chilled water in November), which is worth a word and no reason to keep a forecast back.
     offenders = levels.filter(~pl.col("ratio").is_between(1 / times**2, times))
     shown = ", ".join(f"{row['commodity']} {row['direction']} {row['ratio']:.3g}" for row in levels.to_dicts())
     return Judgement(
         holds=offenders.is_empty(),
         evidence=f"{levels.height} groups of meters, ratios of forecast to recent level: {shown}",
         offenders=offenders,
+        is_grave=bool((offenders["ratio"] > times).any()),
     )
 
 

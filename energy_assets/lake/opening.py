@@ -56,6 +56,9 @@ def attach(connection: duckdb.DuckDBPyConnection, *, catalog: str, data_path: st
         options += ", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 5000"
     if "://" not in data_path:
         Path(data_path).mkdir(parents=True, exist_ok=True)
+        # The catalog remembers where its files were; a home that was moved or restored has them where we say.
+        if any(Path(data_path).iterdir()):
+            options += ", OVERRIDE_DATA_PATH true"
     target = f"ducklake:{catalog}".replace("'", "''")
     folder = data_path.replace("'", "''")
     connection.execute(f"ATTACH IF NOT EXISTS '{target}' AS lake (DATA_PATH '{folder}', {options})")

@@ -113,6 +113,11 @@ class Ledger:
         first = number * TILE_WIDTH
         return list(self._tiles.entries(start=first, end=min(first + TILE_WIDTH, size)))[place]
 
+    def entries(self, *, start: int = 0, end: int | None = None) -> list[bytes]:
+        """Return the entries of the published log from `start` to before `end` (None: all that there are)."""
+        size = self.checkpoint().size
+        return list(self._tiles.entries(start=start, end=size if end is None else min(end, size)))
+
     def find(self, identity: Mapping[str, object]) -> int | None:
         """Return the place of the entry with this type, zone, date and revision; None when there is none."""
         with self._locked(), self._index() as index:

@@ -118,3 +118,10 @@ def _cells(metrics: Metrics, method: str, names: list[str]) -> str:
 
 def _window(starts_at_utc: datetime, ends_at_utc: datetime) -> str:
     return f"{starts_at_utc:%Y-%m-%d %H:%M}..{ends_at_utc:%Y-%m-%d %H:%M}"
+
+
+def verdict(*, has_champion: bool, obstacle: str | None) -> str:
+    """Return in words what became of a new version: champion, challenger, or why neither."""
+    if has_champion:
+        return "challenger of the present champion"
+    return f"not champion, {obstacle}" if obstacle else f"champion, first version and better than {GATE_BASELINE}"

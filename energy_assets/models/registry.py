@@ -22,7 +22,8 @@ from energy_assets.errors import ModelError
 from energy_assets.models import pyfunc
 from energy_assets.models.archive import ARCHIVE_NAME, FULL, Model, fingerprint, read_archive, write_archive
 from energy_assets.models.cache import Found, cached_archive, keep_archive, last_known, remember
-from energy_assets.models.card import GATE_BASELINE, Metrics, TrainingFacts, card, flat_metrics, judge_first_version
+from energy_assets.models.card import Metrics, TrainingFacts, card, flat_metrics, judge_first_version, verdict
+from energy_assets.models.signature import signature_of
 from energy_assets.models.store_probe import shown, trouble_with_store
 
 Alias = Literal["champion", "challenger", "previous_champion"]
@@ -30,7 +31,6 @@ Reason = Literal["registry_empty", "no_champion", "registry_unreachable", "archi
 
 _EXPERIMENT = "load forecasts"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_WIRE_TYPES = {"String": "string", "Categorical": "string", "Enum": "string", "Datetime": "datetime"}
 # Registry calls are small; the uploads of a model go through the same client, hence half a minute and not two seconds.
 _CLIENT_LIMITS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -118,7 +118,7 @@ class Registry:
             has_champion = _version_of(client, name, "champion") is not None
             obstacle = None if has_champion else judge_first_version(metrics)
             promoted = not has_champion and obstacle is None
-            verdict = _verdict(has_champion=has_champion, obstacle=obstacle)
+            verdict = verdict(has_champion=has_champion, obstacle=obstacle)
             text = card(name, facts=facts, metrics=metrics, verdict=verdict)
             tags = facts.tags() | {"verdict": verdict} | ({"not_promoted_because": obstacle} if obstacle else {})
             run_id, source, model_id, digest = self._log(
@@ -304,7 +304,7 @@ class Registry:
                     name=name,
                     loader_module=pyfunc.__name__,
                     data_path=str(path),
-                    signature=_signature(example, predicted),
+                    signature=signature_of(example, predicted),
                     input_example=pyfunc.to_wire(example),
                     pip_requirements=pyfunc.requirements(),
                 )
@@ -395,20 +395,3 @@ def _as_ours(error: Any, tracking_uri: str) -> ModelError:
     if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
         return UnresolvedModelError(message, reason="registry_unreachable")
     return ModelError(message)
-
-
-def _verdict(*, has_champion: bool, obstacle: str | None) -> str:
-    if has_champion:
-        return "challenger of the present champion"
-    return "not champion, " + obstacle if obstacle else f"champion, first version and better than {GATE_BASELINE}"
-
-
-def _signature(example: pl.DataFrame, predicted: pl.DataFrame) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    def schema(frame: pl.DataFrame) -> Any:
-        kinds = {name: _WIRE_TYPES.get(str(dtype.base_type()), "double") for name, dtype in frame.schema.items()}
-        return Schema([ColSpec(DataType[kind], name, required=kind != "double") for name, kind in kinds.items()])
-
-    return ModelSignature(inputs=schema(example), outputs=schema(predicted))

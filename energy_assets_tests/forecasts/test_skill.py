@@ -147,18 +147,19 @@ def test_last_week_is_the_same_local_clock_time():
 
 
 @pytest.mark.parametrize(
-    ("factor", "holds"),
+    ("factor", "holds", "is_grave"),
     [
-        pytest.param(1.0, True, id="as-ever"),
-        pytest.param(2.5, True, id="cold-snap"),
-        pytest.param(1000.0, False, id="times-1000"),
-        pytest.param(0.001, False, id="a-thousandth"),
+        pytest.param(1.0, True, False, id="as-ever"),
+        pytest.param(2.5, True, False, id="cold-snap"),
+        pytest.param(1000.0, False, True, id="times-1000"),
+        pytest.param(0.001, False, False, id="a-thousandth, or the end of a season"),
     ],
 )
-def test_forecast_of_the_wrong_size_is_told(factor: float, holds: bool):
+def test_forecast_of_the_wrong_size_is_told_and_one_too_big_stops_the_night(factor: float, holds: bool, is_grave: bool):
     known = standing(given.readings(), meters=ONE_METER, premises=given.PREMISE_ROWS, issued_at_utc=given.ISSUE)
     judged = judge_plausibility(constant_forecast(medians=[2.0 * factor] * 24), known=known)
     assert judged.holds is holds
+    assert judged.is_grave is is_grave
     assert judged.offenders.is_empty() is holds
     assert "electricity consumption" in judged.evidence
 

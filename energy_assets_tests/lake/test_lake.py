@@ -161,6 +161,30 @@ def test_a_password_does_not_reach_a_message(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_lake_that_was_moved_is_still_whole_and_one_without_its_files_is_named(tmp_path: Path) -> None:
+    def opened(folder: Path) -> Lake:
+        return Lake(
+            catalog=f"sqlite:{folder / 'c.sqlite'}", data_path=str(folder / "data"), work_folder=tmp_path / "work"
+        )
+
+    before = opened(tmp_path / "here")
+    before.replace(READINGS_INTERVAL, readings(DAY), window=DAY)
+    before.close()
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = opened(tmp_path / "there")
+    assert moved.count(READINGS_INTERVAL) == 72
+    moved.replace(READINGS_INTERVAL, readings(NEXT_DAY), window=NEXT_DAY)
+    assert moved.read(READINGS_INTERVAL).height == 144
+    moved.close()
+    (tmp_path / "there" / "data").rename(tmp_path / "lost")
+    with pytest.raises(LakeError, match="data path"):
+        Lake(
+            catalog=f"sqlite:{tmp_path / 'there' / 'c.sqlite'}",
+            data_path=str(tmp_path / "elsewhere"),
+            work_folder=tmp_path / "work",
+        ).count(READINGS_INTERVAL)
+
+
 def test_a_column_that_a_contract_gained_is_added(tmp_path: Path) -> None:
     place = {
         "catalog": f"sqlite:{tmp_path / 'c.sqlite'}",
