@@ -118,9 +118,9 @@ class Registry:
             has_champion = _version_of(client, name, "champion") is not None
             obstacle = None if has_champion else judge_first_version(metrics)
             promoted = not has_champion and obstacle is None
-            verdict = verdict(has_champion=has_champion, obstacle=obstacle)
-            text = card(name, facts=facts, metrics=metrics, verdict=verdict)
-            tags = facts.tags() | {"verdict": verdict} | ({"not_promoted_because": obstacle} if obstacle else {})
+            said = verdict(has_champion=has_champion, obstacle=obstacle)
+            text = card(name, facts=facts, metrics=metrics, verdict=said)
+            tags = facts.tags() | {"verdict": said} | ({"not_promoted_because": obstacle} if obstacle else {})
             run_id, source, model_id, digest = self._log(
                 client, variants, facts=facts, metrics=metrics, plots=plots, example=input_example, text=text, name=name
             )
