@@ -34,7 +34,7 @@ from energy_assets.lake import Lake
 from energy_assets.models.registry import Registry
 from energy_assets.settings import Settings
 
-_READ = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "available_at_utc"]
+READ_COLUMNS = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "available_at_utc"]
 _JUDGED_WEEKS = 4
 
 
@@ -57,7 +57,9 @@ def load_forecasts(
     dates = delivery_dates_of(context)
     first = issue_time(dates[0], issue_hour_utc=settings.issue_hour_utc)
     last = issue_time(dates[-1], issue_hour_utc=settings.issue_hour_utc)
-    readings = lake.read(READINGS_INTERVAL, Window(starts_at_utc=first - HISTORY, ends_at_utc=last), columns=_READ)
+    readings = lake.read(
+        READINGS_INTERVAL, Window(starts_at_utc=first - HISTORY, ends_at_utc=last), columns=READ_COLUMNS
+    )
     rungs = []
     for each in dates:
         issued = issue_time(each, issue_hour_utc=settings.issue_hour_utc)
@@ -103,7 +105,9 @@ def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     if newest.is_empty():
         return dg.AssetCheckResult(passed=False, description="there is no forecast")
     issued = newest["issued_at_utc"][0]
-    readings = lake.read(READINGS_INTERVAL, Window(starts_at_utc=issued - HISTORY, ends_at_utc=issued), columns=_READ)
+    readings = lake.read(
+        READINGS_INTERVAL, Window(starts_at_utc=issued - HISTORY, ends_at_utc=issued), columns=READ_COLUMNS
+    )
     known = standing(readings, meters=lake.read(METERS), premises=lake.read(PREMISES), issued_at_utc=issued)
     judged = judge_plausibility(newest, known=known)
     return dg.AssetCheckResult(

@@ -14,6 +14,7 @@ import polars as pl
 
 from energy_assets.contracts import FORECASTS_LOAD, METERS, PREMISES, READINGS_INTERVAL, SITES, Window
 from energy_assets.defs.features import stored_features
+from energy_assets.defs.forecasts import READ_COLUMNS
 from energy_assets.errors import LakeError
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.ladder import Champion
@@ -21,8 +22,6 @@ from energy_assets.forecasts.standing import HISTORY
 from energy_assets.lake import Lake
 from energy_assets.models.registry import Reason, Registry, UnresolvedModelError, registered_name
 from energy_assets.sql import Query
-
-_READ = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "available_at_utc"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ def rebuild(lake: Lake, registry: Registry, *, issued_at_utc: datetime) -> Rebui
     readings = lake.read(
         READINGS_INTERVAL,
         Window(starts_at_utc=issued_at_utc - HISTORY, ends_at_utc=issued_at_utc),
-        columns=_READ,
+        columns=READ_COLUMNS,
         snapshot_id=snapshot_id,
     )
     features, fingerprint = stored_features(lake, issued_at=issued_at_utc, snapshot_id=snapshot_id)
