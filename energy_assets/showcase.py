@@ -90,8 +90,13 @@ def price_drawing(prices: list[float]) -> str:
     return "".join(_BARS[round((price - low) / span * (len(_BARS) - 1)) if span else 0] for price in prices)
 
 
+def _grid(title: str) -> Grid:
+    """Return an empty table that is at least as wide as its title."""
+    return Grid(title=title, title_justify="left", min_width=len(title))
+
+
 def _tables(lake: Lake) -> Grid:
-    grid = Grid(title="In the lake", title_justify="left")
+    grid = _grid("In the lake")
     grid.add_column("table")
     grid.add_column("rows", justify="right")
     for table in contracts.TABLES:
@@ -103,7 +108,7 @@ def _tables(lake: Lake) -> Grid:
 
 def _skill(lake: Lake) -> Grid:
     skill = lake.query(Query.from_file("energy_assets.defs", "skill_summary"))
-    grid = Grid(title="Error of the back-filled forecasts, as they would have been issued", title_justify="left")
+    grid = _grid("Error of the back-filled forecasts, as they would have been issued")
     for name in ("method", "NMAE", "against last week", "in the 80 % band"):
         grid.add_column(name, justify="left" if name == "method" else "right")
     for row in skill.iter_rows(named=True):
@@ -120,7 +125,7 @@ def _ladder(lake: Lake, *, today: date) -> Grid:
     issued = datetime(today.year, today.month, today.day, tzinfo=UTC)
     window = Window(starts_at_utc=issued, ends_at_utc=issued + timedelta(days=1))
     rows = lake.read(contracts.FORECASTS_LOAD, window, columns=["node_id", "node_kind", "method", "reason"])
-    grid = Grid(title="Tonight's forecast: which method served how many meters", title_justify="left")
+    grid = _grid("Tonight's forecast: which method served how many meters")
     for name in ("method", "meters", "because"):
         grid.add_column(name, justify="right" if name == "meters" else "left")
     served = (
@@ -137,7 +142,7 @@ def _ladder(lake: Lake, *, today: date) -> Grid:
 def _flags(lake: Lake, *, today: date) -> Grid:
     yesterday = Window.of_days(today - timedelta(days=1))
     flags = lake.read(contracts.ANOMALIES_FLAGS, yesterday)
-    grid = Grid(title="Flags of yesterday", title_justify="left")
+    grid = _grid("Flags of yesterday")
     for name in ("rule", "meters", "for instance"):
         grid.add_column(name, justify="right" if name == "meters" else "left", overflow="fold")
     summary = (
