@@ -12,7 +12,7 @@ from energy_assets.defs.contract_checks import contract_checks
 from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of, issue_time
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.lake import Change, Lake
-from energy_assets.prices.daily import price_delivery, zones_of
+from energy_assets.prices.daily import carried_into, price_delivery, zones_of
 from energy_assets.prices.revisions import revised
 from energy_assets.settings import Settings
 
@@ -43,7 +43,14 @@ def price_curves(
         issued = issue_time(delivery_date, issue_hour_utc=settings.issue_hour_utc)
         window = Window(starts_at_utc=issued, ends_at_utc=issued + timedelta(seconds=1))
         forecasts = lake.read(FORECASTS_LOAD, window, where={"direction": "net"})
-        priced = price_delivery(forecasts, zones=zones, delivery_date=delivery_date, published_at_utc=issued)
+        day_before = lake.read(PRICES_DAYS, where={"delivery_date": delivery_date - timedelta(days=1)})
+        priced = price_delivery(
+            forecasts,
+            zones=zones,
+            delivery_date=delivery_date,
+            published_at_utc=issued,
+            carried=carried_into(day_before),
+        )
         of_date = {"delivery_date": delivery_date}
         published = revised(
             priced, curves=lake.read(PRICES_CURVES, where=of_date), days=lake.read(PRICES_DAYS, where=of_date)

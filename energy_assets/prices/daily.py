@@ -45,12 +45,27 @@ def zones_of(folder: Path, *, sites: pl.DataFrame, currency_code: str) -> list[Z
     return zones
 
 
+def carried_into(days_before: pl.DataFrame) -> dict[str, float]:
+    """Return the revenue, in currency, that each zone carries out of the delivery date before.
+
+    `days_before` are rows of PRICES_DAYS of that one date, all revisions; of a zone the last one counts.
+    """
+    last = days_before.sort("revision").group_by("zone_id").last()
+    return dict(last.select("zone_id", "true_up_carried").iter_rows())
+
+
 def price_delivery(
-    forecasts: pl.DataFrame, *, zones: Sequence[ZoneConfig], delivery_date: date, published_at_utc: datetime
+    forecasts: pl.DataFrame,
+    *,
+    zones: Sequence[ZoneConfig],
+    delivery_date: date,
+    published_at_utc: datetime,
+    carried: Mapping[str, float],
 ) -> PricedDelivery:
     """Return the curves of all zones whose net load is forecast for the whole local delivery date.
 
-    `forecasts` are rows of `forecasts.load` of one issue time, nodes above meters included.
+    `forecasts` are rows of `forecasts.load` of one issue time, nodes above meters included; `carried` is the revenue
+    in currency that a zone has to earn on top of the flat rate's, none for a zone that it does not name.
     """
     curves, days, skipped = [PRICES_CURVES.empty()], [PRICES_DAYS.empty()], {}
     for zone in zones:
@@ -64,7 +79,14 @@ def price_delivery(
         if load.is_empty():
             skipped[zone.zone_id] = "no electricity meters, or no forecast for the delivery date"
             continue
-        curve = price_curve(load, zone=zone, delivery_date=delivery_date, revision=0, published_at_utc=published_at_utc)
+        curve = price_curve(
+            load,
+            zone=zone,
+            delivery_date=delivery_date,
+            revision=0,
+            published_at_utc=published_at_utc,
+            true_up=carried.get(zone.zone_id, 0.0),
+        )
         curves.append(curve.rows)
         days.append(curve.day)
     return PricedDelivery(curves=pl.concat(curves), days=pl.concat(days), skipped=skipped)
