@@ -28,6 +28,7 @@ from energy_assets.contracts import (
 )
 from energy_assets.errors import SourceError
 from energy_assets.lake import Change, Commit, Lake
+from energy_assets.messaging import staging as mqtt
 from energy_assets.readings import ashrae, bdg2, tabular
 from energy_assets.readings.source import Counts, Registry, Source, Stage
 from energy_assets.settings import Settings
@@ -38,7 +39,7 @@ from energy_assets.weather.sources import Weather, WeatherFiles, read_weather
 
 _LOG = logging.getLogger(__name__)
 
-STAGES: Mapping[str, Stage] = {"ashrae": ashrae.stage, "bdg2": bdg2.stage, "table": tabular.stage}
+STAGES: Mapping[str, Stage] = {"ashrae": ashrae.stage, "bdg2": bdg2.stage, "table": tabular.stage, "mqtt": mqtt.stage}
 
 
 def land(lake: Lake, source: Source, *, window: Window | None, now: datetime, message: str = "") -> Counts:

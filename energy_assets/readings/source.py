@@ -32,9 +32,9 @@ class Source(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = Field(
         description="Slug of the source: the `source` of its readings and the first part of its meter ids."
     )
-    kind: Literal["ashrae", "bdg2", "table"] = Field(description="Which parser reads it.")
-    path: Path = Field(description="Folder (ashrae, bdg2) or file (table) that holds it.")
-    mapping: Path | None = Field(None, description="File that declares the columns of a table; only for kind table.")
+    kind: Literal["ashrae", "bdg2", "table", "mqtt"] = Field(description="Which parser reads it.")
+    path: Path = Field(description="Folder (ashrae, bdg2, mqtt) or file (table, mqtt) of it.")
+    mapping: Path | None = Field(None, description="Declares the columns of a table or the messages of MQTT.")
     reporting_delay_minutes: Annotated[int, Field(ge=0)] = Field(
         0, description="How long after the end of an interval its reading can be known."
     )

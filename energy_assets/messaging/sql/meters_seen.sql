@@ -1,0 +1,5 @@
+-- The meters that reported, each with the first rule that named it.
+SELECT meter_id, min(starts_at_utc) AS valid_from_utc, min(rule) AS rule
+FROM temp.staged_window
+WHERE reason IS NULL
+GROUP BY meter_id
