@@ -10,6 +10,7 @@ from energy_assets.contracts import READINGS_LANDINGS, Window
 from energy_assets.defs.partitions import DAILY
 from energy_assets.defs.weather import weather_issue
 from energy_assets.lake import Lake
+from energy_assets.messaging.segments import SEALED
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, changed_window, stale_days_query
 from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import Source, load_sources
@@ -226,9 +227,10 @@ def _stale_days(lake: Lake, changed: Sequence[date], *, sources: Sequence[Source
 
 
 def stamp_of(source: Source) -> str:
-    """Return what changes when a file of a source does: names, sizes and times of its files."""
+    """Return what changes when a file of a source does: names, sizes, times of its files (a spool: sealed ones)."""
     root = source.path
-    files = sorted(root.rglob("*")) if root.is_dir() else [root] if root.exists() else []
+    pattern = f"*{SEALED}" if source.kind == "mqtt" else "*"
+    files = sorted(root.rglob(pattern)) if root.is_dir() else [root] if root.exists() else []
     facts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.is_file()]
     return f"{hash_of(chr(10).join(facts)):016x}"
 

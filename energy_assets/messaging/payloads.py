@@ -135,14 +135,19 @@ class PayloadMapping(BaseModel):
         )
 
 
+def mapping_file(path: Path) -> Path:
+    """Return the path, or the file of the built-in mapping of that name where there is no such file."""
+    built_in = BUILT_IN / f"{path.name}.toml"
+    return built_in if not path.is_file() and built_in.is_file() else path
+
+
 def load_payload_mapping(path: Path) -> PayloadMapping:
     """Return the mapping in a TOML file, or the built-in one of that name.
 
     Raises:
         ConfigError: the file is absent, not TOML, or a key is unknown or wrong; names file, key and remedy.
     """
-    built_in = BUILT_IN / f"{path.name}.toml"
-    found = built_in if not path.exists() and built_in.exists() else path
+    found = mapping_file(path)
     try:
         return PayloadMapping.model_validate(tomllib.loads(found.read_text(encoding="utf-8-sig")))
     except OSError as error:
