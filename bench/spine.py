@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
+import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -73,6 +74,7 @@ def up(home: Path) -> Mapping[str, tuple[float, float]]:
         ready = time.perf_counter() - started
         if process.poll() is not None:
             raise SystemExit(f"energy up ended with {process.returncode}")
+        _await_idle(environment["ENERGY_ASSETS_DAGSTER_PORT"])
         time.sleep(IDLE_FOR_S)
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         # Shared pages counted once: the proportional set size.
@@ -81,6 +83,18 @@ def up(home: Path) -> Mapping[str, tuple[float, float]]:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     return {"energy up, ready after s": (ready, READY_S), "energy up, idle GB": (idle_gb, IDLE_GB)}
+
+
+def _await_idle(port: str) -> None:
+    """Wait until no run is queued or going: the first start may ask for a training."""
+    going = "[QUEUED, NOT_STARTED, STARTING, STARTED]"
+    query = f"{{ runsOrError(filter: {{statuses: {going}}}) {{ ... on Runs {{ results {{ id }} }} }} }}"
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline:
+        time.sleep(40)
+        answer = requests.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=30).json()
+        if not answer["data"]["runsOrError"]["results"]:
+            return
 
 
 PARTS: Mapping[str, Callable[[Path], Mapping[str, tuple[float, float]]]] = {"load": load, "run": run, "up": up}

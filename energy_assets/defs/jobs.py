@@ -159,12 +159,14 @@ weekly_upkeep = dg.ScheduleDefinition(
 def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Ask for the whole history when the files of a source changed; days that stayed the same stay as they are."""
     settings: Settings = context.resources.settings
-    before = json.loads(context.cursor or "{}")
+    # Read before it is written: `context.cursor` follows `update_cursor`.
+    seen = context.cursor
+    before = json.loads(seen or "{}")
     present = {source.name: stamp_of(source) for source in load_sources(settings.sources_folder)}
     context.update_cursor(json.dumps(present))
     changed = sorted(name for name, stamp in present.items() if before.get(name) != stamp)
-    if not changed or not context.cursor:
-        yield dg.SkipReason("no source changed" if context.cursor else "first look: the sources are as they are")
+    if not changed or seen is None:
+        yield dg.SkipReason("first look: the sources are as they are" if seen is None else "no source changed")
         return
     last = DAILY.get_last_partition_key()
     assert last is not None
