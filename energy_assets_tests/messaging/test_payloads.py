@@ -124,6 +124,41 @@ def test_a_topic_without_rule_is_refused(tmp_path: Path) -> None:
             [("s.plug.electricity", "11-21 05:59:58", 3.185, None)],
             id="Tasmota",
         ),
+        pytest.param(
+            "shelly_gen1",
+            "shellies/shellyem3-C8C9/emeter/0/total",
+            "12345.6",
+            [("s.shellyem3-C8C9.0", "11-21 06:00:00", 12345.6, None)],
+            id="Shelly Gen1",
+        ),
+        pytest.param(
+            "shelly_gen2",
+            "shellyplus1pm-a8/status/switch:0",
+            '{"id":0,"output":true,"apower":8.9,"aenergy":{"total":6.532,"by_minute":[45.1,47.1,88.4],"minute_ts":1626935779}}',
+            [("s.shellyplus1pm-a8.0", "11-21 06:00:00", 6.532, None)],
+            id="Shelly Gen2",
+        ),
+        pytest.param(
+            "home_assistant",
+            "homeassistant/sensor/washer_energy/state",
+            "12.34",
+            [("s.washer.electricity", "11-21 06:00:00", 12.34, None)],
+            id="Home Assistant",
+        ),
+        pytest.param(
+            "dsmr_reader",
+            "dsmr/reading/electricity_delivered_1",
+            "1234.567",
+            [("s.house.grid_import_1", "11-21 06:00:00", 1234.567, None)],
+            id="DSMR-reader",
+        ),
+        pytest.param(
+            "zigbee2mqtt",
+            "zigbee2mqtt/plug",
+            '{"current":0.04,"energy":1.29,"linkquality":120,"power":7,"state":"ON","voltage":231}',
+            [("s.plug.electricity", "11-21 06:00:00", 1.29, None)],
+            id="Zigbee2MQTT",
+        ),
     ],
 )
 def test_built_in_mappings(
