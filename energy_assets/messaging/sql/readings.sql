@@ -31,7 +31,8 @@ first_copies AS MATERIALIZED (
 records AS (
     SELECT messages.* EXCLUDE (payload), topics.* EXCLUDE (topic),
            unnest(CASE WHEN document IS NULL OR each_path IS NULL THEN [document]
-                       ELSE json_extract(document, each_path)::JSON[] END) AS record
+                       WHEN json_type(document, each_path) = 'ARRAY' THEN json_extract(document, each_path)::JSON[]
+                       ELSE [NULL::JSON] END) AS record
     FROM messages JOIN topics ON topics.topic = messages.topic
 ),
 found AS (
@@ -64,16 +65,22 @@ typed AS (
     FROM read
     LEFT JOIN first_copies ON first_copies.batch_id = read.batch_id AND first_copies.sequence = read.sequence
 ),
+-- Times outside these bounds are faults of a clock or a format; see readings.instants.
+timed AS (
+    SELECT *, CASE WHEN starts_at_utc >= TIMESTAMPTZ '1970-01-03 00:00:00+00'
+                    AND starts_at_utc < TIMESTAMPTZ '2200-01-01 00:00:00+00' THEN starts_at_utc END AS plausible_at_utc
+    FROM typed
+),
 judged AS (
-    SELECT batch_id, sequence, rule, first_rule, index, starts_at_utc, number, unit, measure, interval_minutes, arrived_at_utc,
+    SELECT batch_id, sequence, rule, first_rule, index, plausible_at_utc AS starts_at_utc, number, unit, measure, interval_minutes, arrived_at_utc,
            replace(replace(meter, '{index}', index::VARCHAR), '{id}', coalesce(id, '')) AS meter_id,
            CASE WHEN document IS NULL THEN 'not_json'
                 WHEN retained AND retained_rule = 'skip' THEN 'retained'
                 WHEN number_text IS NULL OR (id_path IS NOT NULL AND id IS NULL) THEN 'missing_value'
                 WHEN number IS NULL THEN 'unreadable_number'
                 WHEN NOT isfinite(number) THEN 'not_finite'
-                WHEN starts_at_utc IS NULL OR NOT isfinite(starts_at_utc) THEN 'unreadable_time' END AS reason
-    FROM typed
+                WHEN plausible_at_utc IS NULL THEN 'unreadable_time' END AS reason
+    FROM timed
     WHERE document IS NULL OR number_text IS NOT NULL OR absent = 'refuse'
 ),
 -- What is not JSON is refused once, and not by every rule of its topic.
@@ -83,7 +90,7 @@ kept AS (
 )
 SELECT row_number() OVER (PARTITION BY messages.batch_id ORDER BY messages.sequence, rule, index) AS line_number,
        CASE WHEN kept.reason IS NULL THEN meter_id END AS meter_id,
-       CASE WHEN isfinite(starts_at_utc) THEN starts_at_utc END AS starts_at_utc, number AS value, unit, measure,
+       starts_at_utc, number AS value, unit, measure,
        interval_minutes, coalesce(reason, CASE WHEN kept.batch_id IS NULL THEN 'no_mapping' END) AS reason,
        CASE WHEN reason IS NOT NULL OR kept.batch_id IS NULL
             THEN json_object('topic', topic, 'payload', payload, 'encoding', encoding)::VARCHAR END AS payload,
