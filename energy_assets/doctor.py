@@ -72,7 +72,7 @@ def findings(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     except EnergyAssetsError as error:
         yield _trouble(f"Lake: {error}", remedy="See docs/operations.md, Recovery, for a lake that is gone.")
         return
-    examinations: Sequence[Callable[..., Iterator[Finding]]] = (_sources, _readings, _quarantine, _clock, _models)
+    examinations: Sequence[Callable[..., Iterator[Finding]]] = (_sources, _accounts, _quarantine, _clock, _models)
     try:
         for examination in examinations:
             yield from _examined(examination, settings, lake, now)
@@ -150,18 +150,18 @@ def _sources(settings: Settings, lake: Lake, now: datetime) -> Iterator[Finding]
             yield _good(f"Source {source.name}: newest reading {_ago(now - last)} ago ({source.path})")
 
 
-def _readings(_settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]:
-    account = lake.read(contracts.READINGS_LANDINGS)
-    parts = account.select(pl.sum("rows_in", "stored", "duplicate", "quarantined")).row(0)
-    if parts[0] != sum(parts[1:]):
-        yield _trouble(
-            f"Readings: {parts[0]:,} rows came in, {sum(parts[1:]):,} are accounted for",
-            remedy="Land the source again (`energy backfill FIRST`); if it stays, it is a fault: please report it.",
-        )
-    else:
-        yield _good(
-            f"Readings: {parts[0]:,} rows in = {parts[1]:,} stored + {parts[2]:,} repeats + {parts[3]:,} refused",
-        )
+def _accounts(_settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]:
+    for what, table in (("Readings", contracts.READINGS_LANDINGS), ("Weather", contracts.WEATHER_LANDINGS)):
+        parts = lake.read(table).select(pl.sum("rows_in", "stored", "duplicate", "quarantined")).row(0)
+        if parts[0] != sum(parts[1:]):
+            yield _trouble(
+                f"{what}: {parts[0]:,} rows came in, {sum(parts[1:]):,} are accounted for",
+                remedy="Land the source again (`energy backfill FIRST`); if it stays, it is a fault: please report it.",
+            )
+        else:
+            yield _good(
+                f"{what}: {parts[0]:,} rows in = {parts[1]:,} stored + {parts[2]:,} repeats + {parts[3]:,} refused",
+            )
 
 
 def _quarantine(_settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]:

@@ -91,7 +91,7 @@ def download_bdg2(folder: Annotated[Path, typer.Argument(help="Where the files g
 
 
 def _weather(*, open_meteo: bool, **files: Path | None) -> dict[str, str]:
-    from energy_assets.ingestion import OPEN_METEO
+    from energy_assets.weather_ingestion import OPEN_METEO
 
     options = {key: str(path.absolute()) for key, path in files.items() if path is not None}
     return options | ({"weather": OPEN_METEO} if open_meteo else {})

@@ -28,7 +28,7 @@ def fetch(
     import polars as pl
 
     from energy_assets.contracts import Window
-    from energy_assets.ingestion import WeatherService
+    from energy_assets.weather_ingestion import WeatherService
     from energy_assets.weather.open_meteo import ATTRIBUTION, Place
 
     now = datetime.now(UTC)

@@ -3,10 +3,10 @@
 When data breaks a contract, mend the code or change the meaning on purpose; a contract is never widened to get green.
 """
 
-from energy_assets.contracts.anomalies import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
+from energy_assets.contracts.anomalies import ANOMALIES_DAYS, ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
 from energy_assets.contracts.features import FEATURES_LOAD
 from energy_assets.contracts.forecasts import FORECASTS_LOAD, FORECASTS_SKILL, LEVELS, QUANTILE_COLUMNS
-from energy_assets.contracts.ledger import LEDGER_ENTRIES
+from energy_assets.contracts.ledger import LEDGER_CHECKPOINTS, LEDGER_ENTRIES
 from energy_assets.contracts.marts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK
 from energy_assets.contracts.metering import METERS, PREMISES, SITES
 from energy_assets.contracts.prices import PRICES_CURVES, PRICES_DAYS
@@ -16,9 +16,20 @@ from energy_assets.contracts.readings import (
     READINGS_QUARANTINE,
     READINGS_RAW,
 )
-from energy_assets.contracts.settlement import SETTLEMENT_STATEMENTS
+from energy_assets.contracts.settlement import (
+    SETTLEMENT_DAYS,
+    SETTLEMENT_POOLS,
+    SETTLEMENT_STATEMENTS,
+    SETTLEMENT_TO_DATE,
+)
 from energy_assets.contracts.table import UTC_TIME, Column, Table, Window
-from energy_assets.contracts.weather import WEATHER_FORECAST, WEATHER_OBSERVED, WEATHER_QUANTITIES
+from energy_assets.contracts.weather import (
+    WEATHER_FORECAST,
+    WEATHER_LANDINGS,
+    WEATHER_OBSERVED,
+    WEATHER_QUANTITIES,
+    WEATHER_QUARANTINE,
+)
 
 TABLES: tuple[Table, ...] = (
     SITES,
@@ -30,27 +41,36 @@ TABLES: tuple[Table, ...] = (
     READINGS_INTERVAL,
     WEATHER_OBSERVED,
     WEATHER_FORECAST,
+    WEATHER_QUARANTINE,
+    WEATHER_LANDINGS,
     FEATURES_LOAD,
     FORECASTS_LOAD,
     FORECASTS_SKILL,
     ANOMALIES_FLAGS,
+    ANOMALIES_DAYS,
     ANOMALIES_EVENTS,
     ANOMALIES_FEEDBACK,
     PRICES_CURVES,
     PRICES_DAYS,
+    SETTLEMENT_DAYS,
+    SETTLEMENT_POOLS,
     SETTLEMENT_STATEMENTS,
+    SETTLEMENT_TO_DATE,
     LEDGER_ENTRIES,
+    LEDGER_CHECKPOINTS,
     MARTS_DAILY_ENERGY,
     MARTS_OUTLOOK,
 )
 
 __all__ = [
+    "ANOMALIES_DAYS",
     "ANOMALIES_EVENTS",
     "ANOMALIES_FEEDBACK",
     "ANOMALIES_FLAGS",
     "FEATURES_LOAD",
     "FORECASTS_LOAD",
     "FORECASTS_SKILL",
+    "LEDGER_CHECKPOINTS",
     "LEDGER_ENTRIES",
     "LEVELS",
     "MARTS_DAILY_ENERGY",
@@ -64,13 +84,18 @@ __all__ = [
     "READINGS_LANDINGS",
     "READINGS_QUARANTINE",
     "READINGS_RAW",
+    "SETTLEMENT_DAYS",
+    "SETTLEMENT_POOLS",
     "SETTLEMENT_STATEMENTS",
+    "SETTLEMENT_TO_DATE",
     "SITES",
     "TABLES",
     "UTC_TIME",
     "WEATHER_FORECAST",
+    "WEATHER_LANDINGS",
     "WEATHER_OBSERVED",
     "WEATHER_QUANTITIES",
+    "WEATHER_QUARANTINE",
     "Column",
     "Table",
     "Window",

@@ -1,6 +1,6 @@
 """Contracts of weather: what was observed, and what was forecast when."""
 
-from energy_assets.contracts.table import Column, Table, number, text, time
+from energy_assets.contracts.table import Column, Table, integer, number, text, time
 
 _QUANTITIES: tuple[Column, ...] = (
     number("temperature_c", "Air temperature at 2 m", -90, 60, "records on Earth", nullable=True),
@@ -51,4 +51,46 @@ WEATHER_FORECAST = Table(
     window_column="issued_at_utc",
     partitioned_by=("year(issued_at_utc)", "month(issued_at_utc)"),
     sorted_by=("site_id", "issued_at_utc", "starts_at_utc"),
+)
+
+_SUBJECTS = (WEATHER_OBSERVED.name, WEATHER_FORECAST.name)
+
+WEATHER_QUARANTINE = Table(
+    schema="weather",
+    name="quarantine",
+    description="Rows and single values of weather that were refused, each with the reason and the row as it came.",
+    columns=(
+        text("source", "Declared source"),
+        text("batch_id", "File by name and content, or the service and site that answered"),
+        text("subject", "Table of weather that the row was for", allowed=_SUBJECTS),
+        integer("line_number", "Line or row in the batch, from 1", 0, "a position"),
+        text("quantity", "The value that was refused while its row was kept; null: the row was refused", nullable=True),
+        time("at_utc", "Hour of an observation, issue of a forecast, where that could be read", nullable=True),
+        text("reason", "Why, as snake_case name"),
+        text("payload", "The row as it came"),
+        time("available_at_utc", "When it came"),
+    ),
+    key=("source", "batch_id", "subject", "line_number", "quantity"),
+    window_column="at_utc",
+)
+
+WEATHER_LANDINGS = Table(
+    schema="weather",
+    name="landings",
+    description="The account of every batch of weather: rows in = stored + duplicate + quarantined.",
+    columns=(
+        text("source", "Declared source"),
+        text("batch_id", "File by name and content, or the service and site that answered"),
+        text("subject", "Table of weather that the rows were for", allowed=_SUBJECTS),
+        time("at_utc", "UTC day of observations, issue of forecasts; null: no readable time", nullable=True),
+        integer("rows_in", "Rows that came in", 0, "a count"),
+        integer("stored", "Rows that an hour in the table is made of", 0, "a count"),
+        integer("duplicate", "Exact repeats, and rows of hours that a richer row describes", 0, "a count"),
+        integer("quarantined", "Rows in weather.quarantine", 0, "a count"),
+        integer("values_refused", "Single values in weather.quarantine whose rows were kept", 0, "a count"),
+        integer("hours", "Rows of the table that the stored rows became", 0, "a count"),
+        time("landed_at_utc", "When the landing ran"),
+    ),
+    key=("source", "batch_id", "subject", "at_utc"),
+    window_column="at_utc",
 )

@@ -20,7 +20,10 @@ from energy_assets.sql import Query
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 
-_DAILY_KEYS = ("readings/raw", "readings/quarantine", "readings/interval", "weather/observed", "weather/forecast")
+_DAILY_KEYS = (
+    *("readings/raw", "readings/quarantine", "readings/interval"),
+    *("weather/observed", "weather/forecast", "weather/quarantine"),
+)
 _DERIVED_KEYS = ("readings/interval", "anomalies/flags", "marts/daily_energy")
 _DELIVERY_KEYS = ("features/load", "forecasts/load", "prices/curves", "prices/days", "ledger/entries", "marts/outlook")
 

@@ -6,20 +6,28 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import polars as pl
 
-from energy_assets.contracts import SITES, WEATHER_FORECAST, WEATHER_OBSERVED, Window
+from energy_assets.contracts import (
+    SITES,
+    WEATHER_FORECAST,
+    WEATHER_LANDINGS,
+    WEATHER_OBSERVED,
+    WEATHER_QUARANTINE,
+    Table,
+    Window,
+)
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import checked_window, contract_checks
 from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, run_message, table_of
-from energy_assets.ingestion import OPEN_METEO, WeatherService, keep_forecasts, land_weather
 from energy_assets.lake import Lake
 from energy_assets.readings.source import load_sources
 from energy_assets.settings import Settings
 from energy_assets.weather.alignment import LARGEST_FIT_H, clock_fit
 from energy_assets.weather.open_meteo import ATTRIBUTION
+from energy_assets.weather_ingestion import OPEN_METEO, WeatherService, keep_forecasts, land_weather
 
 _CLOCK_DAYS = timedelta(days=60)
-_TABLES = (WEATHER_OBSERVED, WEATHER_FORECAST)
+_TABLES = (WEATHER_OBSERVED, WEATHER_FORECAST, WEATHER_QUARANTINE)
 
 
 @dg.multi_asset(
@@ -42,31 +50,62 @@ def landed_weather(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Weather per site and hour on the UTC clock, and weather forecasts with the time of their issue."""
     window = window_of(context)
-    # A forecast of midnight belongs to the day that ends then: the night's own forecast is issued at that instant.
-    tick = timedelta(microseconds=1)
-    issued = Window(starts_at_utc=window.starts_at_utc + tick, ends_at_utc=window.ends_at_utc + tick)
-    issues = [Window.of_days(day).ends_at_utc for day in window.days()]
+    now = datetime.now(UTC)
+    # The night's own forecast is issued at the end of the day (and at the hour that is set): that issue belongs to it.
+    lag = timedelta(hours=settings.issue_hour_utc, microseconds=1)
     landed = land_weather(
         lake,
         load_sources(settings.sources_folder),
         observed=window,
-        issued=issued,
-        issues=issues,
-        service=WeatherService.from_settings(settings, now=datetime.now(UTC)),
+        issued=Window(starts_at_utc=window.starts_at_utc + lag, ends_at_utc=window.ends_at_utc + lag),
+        now=now,
+        issues=[Window.of_days(day).ends_at_utc + timedelta(hours=settings.issue_hour_utc) for day in window.days()],
+        service=WeatherService.from_settings(settings, now=now),
         message=run_message(context),
     )
-    rows = {WEATHER_OBSERVED.name: landed.observed.height, WEATHER_FORECAST.name: landed.forecast.height}
+    rows = (landed.observed.height, landed.forecast.height, landed.quarantine.height)
     by_open_meteo = pl.concat([landed.observed["source"], landed.forecast["source"]]).str.starts_with(OPEN_METEO).any()
-    for table in _TABLES:
+    for table, count in zip(_TABLES, rows, strict=True):
         yield dg.MaterializeResult(
             asset_key=table.asset_key,
             metadata={
-                "dagster/row_count": rows[table.name],
-                "refused": dg.MetadataValue.json(dict(landed.refused)),
+                "dagster/row_count": count,
+                "account": table_of(_account_of(landed.landings, table)),
+                "refused": dg.MetadataValue.json(landed.refused),
                 "failures": dg.MetadataValue.json(dict(landed.failures)),
                 **({"attribution": ATTRIBUTION} if by_open_meteo else {}),
             },
         )
+
+
+def _account_of(landings: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Return the account of a table's weather by batch."""
+    parts = ("rows_in", "stored", "duplicate", "quarantined", "values_refused", "hours")
+    mine = landings.filter(pl.col("subject") == table.name)
+    return mine.group_by("source", "batch_id", maintain_order=True).agg(pl.sum(*parts))
+
+
+@dg.asset_check(asset=WEATHER_OBSERVED.asset_key, name="every_weather_row_is_accounted_for", blocking=True)
+def every_weather_row_is_accounted_for(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+) -> dg.AssetCheckResult:
+    """Rows in = stored + duplicate + quarantined for every batch, and the table holds the hours that they became."""
+    window = checked_window(context)
+    landings = lake.read(WEATHER_LANDINGS, window).filter(pl.col("subject") == WEATHER_OBSERVED.name)
+    rows_in, stored, duplicate, quarantined, hours = landings.select(
+        pl.sum("rows_in", "stored", "duplicate", "quarantined", "hours")
+    ).row(0)
+    held = lake.count(WEATHER_OBSERVED, window)
+    is_balanced = landings.filter(
+        pl.col("rows_in") != pl.col("stored") + pl.col("duplicate") + pl.col("quarantined")
+    ).is_empty()
+    parts = f"{stored:,} stored (as {hours:,} hours) + {duplicate:,} duplicate + {quarantined:,} quarantined"
+    told = f"{rows_in:,} rows in = {parts}"
+    return dg.AssetCheckResult(
+        passed=is_balanced and held == hours,
+        description=told if held == hours else f"{told}; the table holds {held:,} hours: land these days again",
+        metadata={"account": table_of(_account_of(landings, WEATHER_OBSERVED))},
+    )
 
 
 @dg.asset_check(asset=WEATHER_OBSERVED.asset_key, name="every_site_has_weather")
@@ -118,4 +157,4 @@ def weather_issue() -> None:
     fetch_forecast()
 
 
-checks = [*contract_checks(_TABLES), every_site_has_weather, site_clocks_fit]
+checks = [*contract_checks(_TABLES), every_weather_row_is_accounted_for, every_site_has_weather, site_clocks_fit]

@@ -8,59 +8,90 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from energy_assets.contracts import WEATHER_FORECAST, WEATHER_OBSERVED, Window
+from energy_assets.contracts import WEATHER_FORECAST, WEATHER_OBSERVED, Table, Window
 from energy_assets.errors import SourceError
-from energy_assets.weather.derived import with_humidity
-from energy_assets.weather.open_meteo import BEST_MATCH, FIRST_KEPT_ISSUE, OpenMeteo, Place
-from energy_assets.weather.sources import Weather, refuse_implausible
+from energy_assets.weather.judging import Judged
+from energy_assets.weather.lines import lines_of
+from energy_assets.weather.open_meteo import BEST_MATCH, FIRST_KEPT_ISSUE, OpenMeteo, Place, ServiceDownError
+from energy_assets.weather.sources import judge_in_layout
 
 _LOG = logging.getLogger(__name__)
 _KEPT_FOR = timedelta(hours=12)
 """A forecast that was kept this long before an issue serves it; an older one is asked for anew."""
+_ENOUGH_SILENCE = 2
+"""After so many requests in a row that nobody answered, the rest of the places is not asked for."""
+
+
+@dataclass(kw_only=True)
+class Patience:
+    """How long a service has been silent, over the places of one run."""
+
+    silent: int = 0
+
+    def ask(self, place: Place, request: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """Return what a request gives; raise SourceError at once where the service was silent for too long."""
+        if self.silent >= _ENOUGH_SILENCE:
+            raise SourceError(f"Open-Meteo was not asked for {place.site_id}: it did not answer for the places before.")
+        try:
+            answer = request()
+        except ServiceDownError:
+            self.silent += 1
+            raise
+        self.silent = 0
+        return answer
 
 
 def fetch_weather(
     client: OpenMeteo,
     places: Sequence[Place],
     *,
+    source: str,
     observed: Window,
+    issued: Window,
     issues: Sequence[datetime],
     kept_folder: Path,
     now: datetime,
     models: Sequence[str] = (BEST_MATCH,),
-) -> Weather:
-    """Return the weather of places: hours of `observed`, and for each issue the forecast that was known then.
+) -> tuple[list[Judged], dict[str, str]]:
+    """Return the weather of places, and why that of others is missing, by site id.
 
-    A place that the service does not answer for is named among the failures, and the others go on.
+    Observations are of the hours of `observed`; forecasts, issued within `issued`, are for each of `issues` what was
+    known then. One may be had where the other is not; a service that stays silent is not asked for every place.
     """
-    seen, foreseen = [WEATHER_OBSERVED.empty()], [WEATHER_FORECAST.empty()]
-    refused: dict[str, int] = {}
+    judged: list[Judged] = []
     failures: dict[str, str] = {}
     kept = kept_forecasts(kept_folder, issues=issues)
+    patience = Patience()
     for place in places:
-        try:
-            rows = client.observed(place, observed, now=now)
-            said = _forecasts(client, place, issues, kept=kept, models=models, now=now)
-        except SourceError as error:
-            failures[place.site_id] = str(error)
-            _LOG.warning("weather of %s is missing: %s", place.site_id, error)
-            continue
-        available = (pl.col("starts_at_utc") + timedelta(hours=1)).alias("available_at_utc")
-        for frame, frames, table in (
-            (rows.with_columns(available), seen, WEATHER_OBSERVED),
-            (said.with_columns(available_at_utc="issued_at_utc"), foreseen, WEATHER_FORECAST),
-        ):
-            plausible, counts = refuse_implausible(frame)
-            frames.append(table.conform(with_humidity(plausible)))
-            for reason, count in counts.items():
-                refused[reason] = refused.get(reason, 0) + count
-    return Weather(observed=pl.concat(seen), forecast=pl.concat(foreseen), refused=refused, failures=failures)
+        mine = kept.filter(pl.col("site_id") == place.site_id)
+        if mine.height:
+            answer = lines_of(f"open-meteo kept {place.site_id}", mine)
+            judged.append(judge_in_layout(answer, WEATHER_FORECAST, source=source, window=issued))
+        wanted: list[tuple[Table, Window, Callable[[], pl.DataFrame]]] = [
+            (WEATHER_OBSERVED, observed, partial(client.observed, place, observed, now=now))
+        ]
+        missing = _not_kept(issues, mine)
+        if missing:
+            said = partial(_said, client, place, missing, models=models, now=now)
+            wanted.append((WEATHER_FORECAST, issued, said))
+        for table, window, request in wanted:
+            try:
+                rows = patience.ask(place, request)
+            except SourceError as error:
+                failures[place.site_id] = " ".join(filter(None, (failures.get(place.site_id), str(error))))
+                _LOG.warning("weather of %s is missing: %s", place.site_id, error)
+                continue
+            answer = lines_of(f"open-meteo {place.site_id}", rows)
+            judged.append(judge_in_layout(answer, table, source=source, window=window))
+    return judged, failures
 
 
 def keep_forecast(
@@ -69,11 +100,14 @@ def keep_forecast(
     """Fetch the forecast of now and keep it; return the rows kept and the failures by site id."""
     frames: list[pl.DataFrame] = []
     failures: dict[str, str] = {}
+    patience = Patience()
+    client.forget_stale(now=now)
     for place in places:
-        try:
-            frames.extend(client.forecast(place, now=now, model=model) for model in models)
-        except SourceError as error:
-            failures[place.site_id] = str(error)
+        for model in models:
+            try:
+                frames.append(patience.ask(place, partial(client.forecast, place, now=now, model=model)))
+            except SourceError as error:
+                failures[place.site_id] = str(error)
     if not frames:
         return 0, failures
     rows = pl.concat(frames)
@@ -98,26 +132,19 @@ def kept_forecasts(folder: Path, *, issues: Sequence[datetime]) -> pl.DataFrame:
     return pl.concat(frames) if frames else WEATHER_FORECAST.empty()
 
 
-def _forecasts(
-    client: OpenMeteo,
-    place: Place,
-    issues: Sequence[datetime],
-    *,
-    kept: pl.DataFrame,
-    models: Sequence[str],
-    now: datetime,
-) -> pl.DataFrame:
-    mine = kept.filter(pl.col("site_id") == place.site_id)
-    issued = mine["issued_at_utc"].unique().to_list()
-    missing = [
+def _not_kept(issues: Sequence[datetime], kept: pl.DataFrame) -> list[datetime]:
+    """Return the issues that no kept forecast serves, of those that the service knows."""
+    kept_at = kept["issued_at_utc"].unique().to_list()
+    return [
         issue
         for issue in issues
-        if issue.date() >= FIRST_KEPT_ISSUE and not any(timedelta(0) <= issue - at <= _KEPT_FOR for at in issued)
+        if issue.date() >= FIRST_KEPT_ISSUE and not any(timedelta(0) <= issue - at <= _KEPT_FOR for at in kept_at)
     ]
+
+
+def _said(
+    client: OpenMeteo, place: Place, issues: Sequence[datetime], *, models: Sequence[str], now: datetime
+) -> pl.DataFrame:
     columns = [name for name in WEATHER_FORECAST.column_names if name != "available_at_utc"]
-    frames = [WEATHER_FORECAST.empty().select(columns)]
-    if mine.height:
-        frames.append(mine)
-    if missing:
-        frames.extend(client.as_issued(place, missing, now=now, model=model) for model in models)
-    return pl.concat(frames, how="diagonal_relaxed").select(columns)
+    said = [client.as_issued(place, issues, now=now, model=model) for model in models]
+    return pl.concat([WEATHER_FORECAST.empty(), *said], how="diagonal_relaxed").select(columns)

@@ -20,12 +20,12 @@ The whole format of the mapping, a TOML file:
     [forecast]                           # only of forecasts: the column with the time of issue, on UTC
     issued_column = "issued_at"
 
-Cadences finer than an hour become hours: means, sums of precipitation, and the mean direction of the wind.
+Cadences finer than an hour become hours: means, sums of precipitation, and the mean direction of the wind. Stamps may
+carry an offset of their own, which then counts instead of the zone.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,8 +34,10 @@ from zoneinfo import available_timezones
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from energy_assets.contracts import UTC_TIME, WEATHER_QUANTITIES
-from energy_assets.errors import ConfigError, SourceError
+from energy_assets.contracts import WEATHER_QUANTITIES, Window
+from energy_assets.errors import ConfigError
+from energy_assets.weather.judging import Cell, Judged, Layout, instant_of, judge
+from energy_assets.weather.lines import read_lines
 
 UNITS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "_c": {"degC": (1, 0), "degF": (5 / 9, -160 / 9), "K": (1, -273.15)},
@@ -124,85 +126,34 @@ def load_weather_mapping(path: Path) -> WeatherMapping:
         raise ConfigError(f"{path}{': ' + key if key else ''}: {fault['msg']}.") from error
 
 
-def read_mapped(path: Path, mapping: WeatherMapping, *, source: str) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Return hourly rows (site_id, issued_at_utc of forecasts, starts_at_utc, quantities), and refused rows by reason.
+def read_mapped(path: Path, mapping: WeatherMapping, *, source: str, window: Window) -> Judged:
+    """Return what becomes of the rows of a file in the layout of a mapping.
 
     Raises:
         SourceError: the file is missing, not readable, or lacks a column of the mapping.
     """
-    table = _table(path)
+    lines = read_lines(path)
     wanted = [mapping.time.column, *(each.column for each in mapping.quantities.values())]
     wanted += [mapping.site.column] if mapping.site.column else []
     wanted += [mapping.forecast.issued_column] if mapping.forecast else []
-    missing = sorted(set(wanted) - set(table.columns))
-    if missing:
-        raise SourceError(
-            f"{path} lacks the columns {', '.join(missing)} that its mapping names; it has {', '.join(table.columns)}."
-        )
-    rows = table.select(
+    lines.require(wanted, because="that its mapping names")
+    layout = Layout(
         site_id=_site(mapping.site, source=source),
-        starts_at_utc=_instant(table, mapping.time.column, zone=mapping.time.zone, form=mapping.time.format),
-        **({"issued_at_utc": _instant(table, mapping.forecast.issued_column)} if mapping.forecast else {}),
-        **{name: _value(each, units_of(name)) for name, each in mapping.quantities.items()},
+        starts_at=instant_of(lines.rows, mapping.time.column, zone=mapping.time.zone, form=mapping.time.format),
+        issued_at=instant_of(lines.rows, mapping.forecast.issued_column) if mapping.forecast else None,
+        cells={name: _cell(each, units_of(name)) for name, each in mapping.quantities.items()},
     )
-    key = ["site_id", *(["issued_at_utc"] if mapping.forecast else []), "starts_at_utc"]
-    timed = rows.drop_nulls(key)
-    once = timed.unique(key, keep="first", maintain_order=True)
-    counts = {"unreadable_time": rows.height - timed.height, "duplicate": timed.height - once.height}
-    return _hourly(once, key=key), {reason: count for reason, count in counts.items() if count}
-
-
-def _table(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True)
-    except FileNotFoundError as error:
-        raise SourceError(f"{path} does not exist. Check the path of the weather file.") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceError(f"{path} cannot be read: {error}. Export it again.") from error
+    return judge(lines, layout, source=source, window=window)
 
 
 def _site(site: _Site, *, source: str) -> pl.Expr:
     if site.column is None:
         return pl.lit(site.id)
     code = pl.col(site.column).cast(pl.String).str.strip_chars()
-    return code.replace_strict(site.rename, default=pl.lit(f"{source}.") + code, return_dtype=pl.String)
+    named = pl.when(code != "").then(pl.lit(f"{source}.") + code)
+    return code.replace_strict(site.rename, default=named, return_dtype=pl.String)
 
 
-def _instant(table: pl.DataFrame, column: str, *, zone: str = "UTC", form: str | None = None) -> pl.Expr:
-    """Return a column as instants; null where it cannot be read, or where the clock skips or repeats it."""
-    stamp = pl.col(column)
-    dtype = table.schema[column]
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
-        return stamp.cast(UTC_TIME)
-    if dtype == pl.String:
-        text = stamp.str.strip_chars()
-        plain = text.str.replace("T", " ", literal=True).str.strip_suffix("Z").str.strip_suffix("+00:00")
-        forms = [form] if form else ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
-        stamp = pl.coalesce((text if form else plain).str.to_datetime(each, strict=False) for each in forms)
-    local = stamp.cast(pl.Datetime("us")).dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-    return local.dt.convert_time_zone("UTC").cast(UTC_TIME)
-
-
-def _value(quantity: _Quantity, units: Mapping[str, tuple[float, float]]) -> pl.Expr:
+def _cell(quantity: _Quantity, units: Mapping[str, tuple[float, float]]) -> Cell:
     factor, summand = units[quantity.unit]
-    return pl.col(quantity.column).cast(pl.Float64, strict=False) * factor + summand
-
-
-def _hourly(rows: pl.DataFrame, *, key: list[str]) -> pl.DataFrame:
-    hour = pl.col("starts_at_utc").dt.truncate("1h")
-    means = [name for name in WEATHER_QUANTITIES if name in rows.columns]
-    how: dict[str, pl.Expr] = {name: pl.col(name).mean() for name in means}
-    if "precipitation_mm" in how:
-        fallen = pl.col("precipitation_mm")
-        how["precipitation_mm"] = pl.when(fallen.count() > 0).then(fallen.sum())
-    if "wind_direction_deg" in how:
-        angle = pl.col("wind_direction_deg") * math.pi / 180
-        how["wind_direction_deg"] = (
-            pl.when(angle.count() > 0)
-            .then(pl.arctan2(angle.sin().mean(), angle.cos().mean()) * 180 / math.pi)
-            .mod(pl.lit(360.0))
-        )  # fmt: skip
-    others = [name for name in key if name != "starts_at_utc"]
-    return rows.group_by(*others, starts_at_utc=hour, maintain_order=True).agg(**how).sort(key)
+    return Cell(column=quantity.column, convert=lambda number: number * factor + summand)

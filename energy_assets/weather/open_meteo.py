@@ -35,9 +35,14 @@ _FINAL_AFTER = timedelta(days=10)
 _FRESH_FOR = timedelta(hours=1)
 _DAYS_A_REQUEST = 92
 _LEADS = (1, 2, 3)
-_TIMEOUT_S = (10.0, 60.0)
+_TIMEOUT_S = (5.0, 20.0)
 _BUSY = (429, 500, 502, 503, 504)
 _LONGEST_WAIT_S = 60
+_STALE_AFTER = timedelta(days=1)
+
+
+class ServiceDownError(SourceError):
+    """The service did not answer, or said that it cannot now: other places need not be asked at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,16 +178,28 @@ class OpenMeteo:
             "wind_speed_unit": "ms",
             **parameters,
         }
-        kept = self.cache_folder / f"{hashlib.sha256(json.dumps([kind, query]).encode()).hexdigest()[:32]}.json"
-        ends = parameters.get("end_date")
-        is_final = ends is not None and date.fromisoformat(ends) < (now - _FINAL_AFTER).date()
-        answer = _kept(kept, now=now, is_final=is_final)
+        name = f"{hashlib.sha256(json.dumps([kind, query]).encode()).hexdigest()[:32]}.json"
+        final, fresh = self.cache_folder / "final" / name, self.cache_folder / "fresh" / name
+        answer = _kept(final) or _kept(fresh, not_before=now - _FRESH_FOR, not_after=now)
         if answer is not None:
             return _rows(answer, place, kind=kind, suffix=suffix)
         answer = self._fetch(kind, query, place)
         rows = _rows(answer, place, kind=kind, suffix=suffix)
-        _keep(kept, answer, now=now)
+        ends = parameters.get("end_date")
+        is_final = ends is not None and date.fromisoformat(ends) < (now - _FINAL_AFTER).date()
+        _keep(final if is_final else fresh, answer, now=now)
         return rows
+
+    def forget_stale(self, *, now: datetime) -> int:
+        """Delete kept answers that were no final ones and are older than a day; return how many."""
+        stale = [
+            path
+            for path in (self.cache_folder / "fresh").glob("*.json")
+            if now.timestamp() - path.stat().st_mtime > _STALE_AFTER.total_seconds()
+        ]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return len(stale)
 
     def _fetch(self, kind: str, query: Mapping[str, str], place: Place) -> dict[str, Any]:
         key = {"apikey": self.api_key} if self.api_key else {}
@@ -193,7 +210,7 @@ class OpenMeteo:
                 (self.url or host).rstrip("/") + _PATHS[kind], params={**query, **key}, timeout=_TIMEOUT_S
             )
         except requests.RequestException as error:
-            raise SourceError(f"{where} did not answer: {_short(error)}. Later runs ask again.") from error
+            raise ServiceDownError(f"{where} did not answer: {_short(error)}. Later runs ask again.") from error
         try:
             answer = reply.json()
         except requests.JSONDecodeError as error:
@@ -202,7 +219,8 @@ class OpenMeteo:
             ) from error
         if not isinstance(answer, dict) or answer.get("error") or not reply.ok:
             reason = answer.get("reason") if isinstance(answer, dict) else None
-            raise SourceError(f"{where} refused, {reply.status_code}: {reason or 'no reason given'}.")
+            kind_of_error = ServiceDownError if reply.status_code in _BUSY else SourceError
+            raise kind_of_error(f"{where} refused, {reply.status_code}: {reason or 'no reason given'}.")
         return answer
 
 
@@ -219,9 +237,11 @@ def _rows(answer: Mapping[str, Any], place: Place, *, kind: str, suffix: str) ->
         values = hourly.get(name, [None] * len(stamps))
         if not isinstance(values, list) or len(values) != len(stamps):
             raise SourceError(f"{where} has {name} for other hours than it names. Later runs ask again.")
-        if units.get(name, variable.unit) not in (variable.unit, "undefined"):
-            raise SourceError(f"{where} gives {name} in {units[name]}, not in {variable.unit}; nothing was stored.")
+        if any(not isinstance(value, int | float | None) or isinstance(value, bool) for value in values):
+            raise SourceError(f"{where} gives {name} as something else than numbers; nothing was stored.")
         numbers = pl.Series(variable.column, values, dtype=pl.Float64, strict=False) * variable.factor
+        if units.get(name) != variable.unit and numbers.count():
+            raise SourceError(f"{where} gives {name} in {units.get(name)}, not in {variable.unit}; nothing was stored.")
         columns[variable.column] = numbers.shift(-1) if variable.is_of_hour_before else numbers
     time = pl.Series("starts_at_utc", stamps, dtype=pl.Int64, strict=False)
     if time.null_count() or (time.diff().drop_nulls() != 3600).any():
@@ -230,9 +250,10 @@ def _rows(answer: Mapping[str, Any], place: Place, *, kind: str, suffix: str) ->
         site_id=pl.lit(place.site_id), starts_at_utc=pl.from_epoch(time, time_unit="s").cast(UTC_TIME)
     )
     quantities = [variable.column for variable in VARIABLES]
-    return frame.filter(pl.any_horizontal(pl.col(quantities).is_not_null())).select(
-        "site_id", "starts_at_utc", *quantities
-    )
+    said = frame.filter(pl.any_horizontal(pl.col(quantities).is_not_null()))
+    if said.is_empty():
+        raise SourceError(f"{where} has no value for any hour. Later runs ask again.")
+    return said.select("site_id", "starts_at_utc", *quantities)
 
 
 def _near(issues: Sequence[datetime]) -> Iterator[list[datetime]]:
@@ -250,14 +271,18 @@ def _near(issues: Sequence[datetime]) -> Iterator[list[datetime]]:
 # Kept answers
 
 
-def _kept(path: Path, *, now: datetime, is_final: bool) -> dict[str, Any] | None:
+def _kept(
+    path: Path, *, not_before: datetime | None = None, not_after: datetime | None = None
+) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         fetched_at = datetime.fromisoformat(content["fetched_at_utc"])
         answer: dict[str, Any] = content["answer"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there, or torn: ask again
-    return answer if is_final or timedelta(0) <= now - fetched_at < _FRESH_FOR else None
+    if (not_before and fetched_at <= not_before) or (not_after and fetched_at > not_after):
+        return None
+    return answer
 
 
 def _keep(path: Path, answer: Mapping[str, Any], *, now: datetime) -> None:

@@ -1,48 +1,32 @@
 """The weather that declared sources bring: the files of ASHRAE and BDG2, and files in the layout of the contracts.
 
-Every reader returns rows of the contracts and names what it refused. Where two sources describe one site and hour, the
-one with more quantities wins.
+Every row that came is part of an hour, a repeat, or refused with a reason. Where two rows describe one site and hour,
+the one with more quantities wins.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from energy_assets.contracts import UTC_TIME, WEATHER_FORECAST, WEATHER_OBSERVED, WEATHER_QUANTITIES, Table, Window
+from energy_assets.contracts import (
+    WEATHER_FORECAST,
+    WEATHER_LANDINGS,
+    WEATHER_OBSERVED,
+    WEATHER_QUANTITIES,
+    WEATHER_QUARANTINE,
+    Table,
+    Window,
+)
 from energy_assets.errors import ConfigError, SourceError
-from energy_assets.weather.derived import with_humidity
+from energy_assets.weather.building_sets import read_bdg2_weather, read_gepiii_weather
+from energy_assets.weather.judging import ACCOUNT, REFUSED, Cell, Judged, Layout, instant_of, judge
+from energy_assets.weather.lines import Lines, read_lines
 from energy_assets.weather.mapped import load_weather_mapping, read_mapped
-
-_GEPIII_FILES = ("weather_train.csv", "weather_test.csv")
-_GEPIII_SCHEMA = {
-    "site_id": pl.String,
-    "timestamp": pl.String,
-    "air_temperature": pl.String,
-    "cloud_coverage": pl.String,
-    "dew_temperature": pl.String,
-    "precip_depth_1_hr": pl.String,
-    "sea_level_pressure": pl.String,
-    "wind_direction": pl.String,
-    "wind_speed": pl.String,
-}
-_OKTAS = 8.0
-
-
-_BDG2_COLUMNS = {
-    "airTemperature": "temperature_c",
-    "dewTemperature": "dew_point_c",
-    "windSpeed": "wind_speed_ms",
-    "windDirection": "wind_direction_deg",
-    "seaLvlPressure": "sea_level_pressure_hpa",
-    "cloudCoverage": "cloud_cover_fraction",
-    "precipDepth1HR": "precipitation_mm",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,202 +48,153 @@ class WeatherFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """Rows of `weather.observed` and `weather.forecast`, what was refused by reason, and what could not be had.
+    """Rows of weather.observed, .forecast, .quarantine and .landings, and what could not be had.
 
     `failures` names, by the start of their site ids (or a whole site id), whose weather is missing, and why.
     """
 
     observed: pl.DataFrame
     forecast: pl.DataFrame
-    refused: Mapping[str, int]
+    quarantine: pl.DataFrame
+    landings: pl.DataFrame
     failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Return the number of refusals by reason, with the quantity where only that was refused."""
+        told = pl.concat_str("reason", pl.lit(" of ") + pl.col("quantity").fill_null("row"))
+        counts = self.quarantine.group_by(reason=told).len().sort("reason")
+        return dict(counts.iter_rows())
 
 
 def read_weather(
-    sources: Sequence[WeatherFiles], *, observed: Window, issued: Window, fetched: Sequence[Weather] = ()
+    sources: Sequence[WeatherFiles],
+    *,
+    observed: Window,
+    issued: Window,
+    now: datetime,
+    answers: Sequence[Judged] = (),
+    failures: Mapping[str, str] | None = None,
 ) -> Weather:
     """Return the weather of all sources: observations of the hours of `observed`, forecasts issued within `issued`.
 
-    A source whose file is missing or wrong is named among the failures, and the others go on. Kaggle's weather is on
-    the UTC clock, unlike its readings. `fetched` is weather that services gave, which takes part like that of files.
+    A source whose file is missing or wrong is named among the failures, and the others go on. `answers` are those of
+    services, which take part like files, and `failures` whose were missing. `now` is when the rows came.
     """
-    seen = [each.observed for each in fetched]
-    foreseen = [each.forecast for each in fetched]
-    refused: Counter[str] = Counter()
-    failures: dict[str, str] = {}
-    for each in fetched:
-        refused.update(each.refused)
-        failures |= each.failures
+    batches = list(answers)
+    failed = dict(failures or {})
     for source in sources:
         try:
-            of_source = list(_frames(source, refused=refused))
+            batches.extend(list(_batches(source, observed=observed, issued=issued)))
         except (SourceError, ConfigError) as error:
-            failures[f"{source.source}."] = str(error)
-            continue
-        for table, frame in of_source:
-            plausible, counts = refuse_implausible(frame)
-            refused.update(counts)
-            (seen if table is WEATHER_OBSERVED else foreseen).append(with_humidity(plausible))
+            failed[f"{source.source}."] = str(error)
+    hours, landings = {}, []
+    for table in (WEATHER_OBSERVED, WEATHER_FORECAST):
+        mine = [batch for batch in batches if batch.table is table]
+        ranked = _ranked(mine, table=table)
+        hours[table.name] = _completed(ranked.filter("__is_richest"), table=table)
+        landings.append(_account(mine, ranked, table=table, now=now))
+    refused = pl.concat([REFUSED.to_frame(), *(batch.refused for batch in batches)])
     return Weather(
-        observed=_richest(seen, window=observed, table=WEATHER_OBSERVED),
-        forecast=_richest(foreseen, window=issued, table=WEATHER_FORECAST),
-        refused=dict(refused),
-        failures=failures,
+        observed=hours[WEATHER_OBSERVED.name],
+        forecast=hours[WEATHER_FORECAST.name],
+        quarantine=WEATHER_QUARANTINE.conform(refused.with_columns(available_at_utc=pl.lit(now))),
+        landings=pl.concat(landings),
+        failures=failed,
     )
 
 
-def _frames(source: WeatherFiles, *, refused: Counter[str]) -> Iterator[tuple[Table, pl.DataFrame]]:
+def _batches(source: WeatherFiles, *, observed: Window, issued: Window) -> Iterator[Judged]:
+    name = source.source
     if source.gepiii_folder is not None:
-        kaggle = read_gepiii_weather(source.gepiii_folder, source=source.source)
-        if kaggle is not None:
-            yield WEATHER_OBSERVED, kaggle
+        yield from read_gepiii_weather(source.gepiii_folder, source=name, window=observed)
     if source.bdg2_file is not None:
-        yield WEATHER_OBSERVED, read_bdg2_weather(source.bdg2_file, source=source.source, zones=source.zones)
-    for path, table in ((source.observed, WEATHER_OBSERVED), (source.forecast, WEATHER_FORECAST)):
+        yield read_bdg2_weather(source.bdg2_file, source=name, zones=source.zones, window=observed)
+    mapping = None if source.mapping is None else load_weather_mapping(source.mapping)
+    for path, table, window in (
+        (source.observed, WEATHER_OBSERVED, observed),
+        (source.forecast, WEATHER_FORECAST, issued),
+    ):
         if path is None:
             continue
-        if source.mapping is None:
-            frame = _in_layout(path, table)
+        if mapping is None:
+            yield read_in_layout(path, table, source=name, window=window)
         else:
-            frame, counts = read_mapped(path, load_weather_mapping(source.mapping), source=source.source)
-            refused.update(counts)
-        yield table, _completed(frame, table=table, source=source.source)
+            is_forecast = table is WEATHER_FORECAST
+            of_table = mapping if is_forecast else mapping.model_copy(update={"forecast": None})
+            if is_forecast and mapping.forecast is None:
+                raise ConfigError(f"{source.mapping} lacks the key forecast.issued_column for the forecasts of {path}.")
+            yield read_mapped(path, of_table, source=name, window=window)
 
 
-def read_bdg2_weather(path: Path, *, source: str, zones: Mapping[str, str]) -> pl.DataFrame:
-    """Return the rows of BDG2's weather.csv, whose clock is that of each site.
-
-    Units and special values are those of GEPIII. Sites without a zone in `zones` (site id to IANA zone), and hours that
-    a clock change repeats or skips, are left out: nobody can say when they were.
-
-    Raises:
-        SourceError: the file is missing or lacks a column.
-    """
-    if not path.is_file():
-        raise SourceError(f"{path}, the weather of source {source}, does not exist; download it again.")
-    table = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True)
-    missing = sorted({"timestamp", "site_id", *_BDG2_COLUMNS} - set(table.columns))
-    if missing:
-        raise SourceError(f"{path} lacks the columns {', '.join(missing)}; download it again.")
-    rows = table.select(
-        local=pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False),
-        site_id=pl.lit(f"{source}.") + pl.col("site_id"),
-        **{name: pl.col(column).cast(pl.Float64, strict=False) for column, name in _BDG2_COLUMNS.items()},
-    )
-    timed = []
-    for (site,), of_site in rows.group_by("site_id", maintain_order=True):
-        if str(site) in zones:
-            clock = pl.col("local").dt.replace_time_zone(zones[str(site)], ambiguous="null", non_existent="null")
-            timed.append(of_site.with_columns(starts_at_utc=clock.dt.convert_time_zone("UTC").cast(UTC_TIME)))
-    if not timed:
-        raise SourceError(f"{path}: none of its sites is registered; ingest the readings of {source} first.")
-    clouds, rain = pl.col("cloud_cover_fraction"), pl.col("precipitation_mm")
-    frame = pl.concat(timed).drop_nulls("starts_at_utc").drop("local")
-    frame = frame.with_columns(
-        cloud_cover_fraction=pl.when(clouds <= _OKTAS).then(clouds / _OKTAS),
-        precipitation_mm=pl.when(rain == -1).then(0.0).otherwise(rain),
-    )
-    return _completed(frame, table=WEATHER_OBSERVED, source=source)
-
-
-def read_gepiii_weather(folder: Path, *, source: str) -> pl.DataFrame | None:
-    """Return the rows of weather_train.csv and weather_test.csv, or None where there are neither.
-
-    Their clock is UTC. Clouds come in oktas (9 means the sky was hidden: null); a precipitation of -1 is a trace, less
-    than could be measured, and counts as 0. An hour that is missing stays missing. Unreadable numbers become null.
+def read_in_layout(path: Path, table: Table, *, source: str, window: Window) -> Judged:
+    """Return what becomes of the rows of a file in the columns of a weather table.
 
     Raises:
-        SourceError: a file lacks a column.
+        SourceError: the file cannot be read, or lacks a column of the key.
     """
-    paths = [folder / name for name in _GEPIII_FILES if (folder / name).is_file()]
-    if not paths:
-        return None
-    frames = []
-    for path in paths:
-        frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True)
-        missing = sorted(set(_GEPIII_SCHEMA) - set(frame.columns))
-        if missing:
-            raise SourceError(f"{path} lacks the columns {', '.join(missing)}; download it again.")
-        frames.append(frame.select(*_GEPIII_SCHEMA))
+    return judge_in_layout(read_lines(path), table, source=source, window=window)
 
-    def number(name: str) -> pl.Expr:
-        return pl.col(name).cast(pl.Float64, strict=False)
 
-    clouds = number("cloud_coverage")
-    return (
-        pl.concat(frames)
-        .with_columns(
-            starts_at_utc=pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).cast(UTC_TIME)
-        )
-        .drop_nulls("starts_at_utc")
-        .select(
-            site_id=pl.lit(f"{source}.") + pl.col("site_id"),
-            starts_at_utc="starts_at_utc",
-            temperature_c=number("air_temperature"),
-            dew_point_c=number("dew_temperature"),
-            wind_speed_ms=number("wind_speed"),
-            wind_direction_deg=number("wind_direction"),
-            cloud_cover_fraction=pl.when(clouds <= _OKTAS).then(clouds / _OKTAS),
-            precipitation_mm=pl.when(number("precip_depth_1_hr") == -1)
-            .then(0.0)
-            .otherwise(number("precip_depth_1_hr")),
-            sea_level_pressure_hpa=number("sea_level_pressure"),
-            source=pl.lit(source),
-            available_at_utc=pl.col("starts_at_utc") + timedelta(hours=1),
-        )
+def judge_in_layout(lines: Lines, table: Table, *, source: str, window: Window) -> Judged:
+    """Return what becomes of rows in the columns of a weather table, whose source and availability may be missing.
+
+    Raises:
+        SourceError: a column of the key is missing.
+    """
+    is_forecast = table is WEATHER_FORECAST
+    needed = {"site_id", "starts_at_utc"} | ({"issued_at_utc"} if is_forecast else set())
+    lines.require(needed, because=f"of {table.qualified_name}")
+    there = lines.rows.columns
+    site = pl.col("site_id").cast(pl.String)
+    kept = {"source": pl.col("source").cast(pl.String)} if "source" in there else {}
+    if "available_at_utc" in there:
+        kept["available_at_utc"] = instant_of(lines.rows, "available_at_utc").at_utc
+    layout = Layout(
+        site_id=pl.when(site != "").then(site),
+        starts_at=instant_of(lines.rows, "starts_at_utc"),
+        issued_at=instant_of(lines.rows, "issued_at_utc") if is_forecast else None,
+        cells={name: Cell(column=name) for name in WEATHER_QUANTITIES if name in there},
+        kept=kept,
     )
+    return judge(lines, layout, source=source, window=window)
 
 
-def refuse_implausible(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Return the frame with quantities outside their contract's bounds made null, and their number by reason."""
-    exact, counts = {}, {}
-    for name in WEATHER_QUANTITIES:
-        if name not in frame.columns:
-            continue
-        bounds = WEATHER_OBSERVED.column(name)
-        value = pl.col(name)
-        fine = value.is_finite() & value.is_between(bounds.minimum, bounds.maximum)
-        exact[name] = pl.when(fine).then(value)
-        count = int(frame.select((value.is_not_null() & ~fine.fill_null(value=True)).sum()).item())
-        if count:
-            counts[f"implausible_{name}"] = count
-    return frame.with_columns(**exact), counts
-
-
-def _in_layout(path: Path, table: Table) -> pl.DataFrame:
-    if not path.exists():
-        raise SourceError(f"{path}, a file of {table.qualified_name}, does not exist; mend its source's options.")
-    try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, try_parse_dates=True)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceError(f"{path} cannot be read: {error}. Export it again.") from error
-    needed = {"site_id", "starts_at_utc"} | ({"issued_at_utc"} if table is WEATHER_FORECAST else set())
-    missing = sorted(needed - set(frame.columns))
-    if missing:
-        raise SourceError(f"{path} lacks the columns {', '.join(missing)} of {table.qualified_name}.")
-    times = [name for name in ("starts_at_utc", "issued_at_utc") if name in frame.columns]
-    return frame.with_columns(pl.col(name).cast(UTC_TIME) for name in times)
-
-
-def _completed(frame: pl.DataFrame, *, table: Table, source: str) -> pl.DataFrame:
-    """Return the frame in the columns of a table, with its source and when it could have been known."""
-    known_at = pl.col("issued_at_utc") if table is WEATHER_FORECAST else pl.col("starts_at_utc") + timedelta(hours=1)
-    defaults = {"source": pl.lit(source), "available_at_utc": known_at}
-    frame = frame.with_columns(**{name: value for name, value in defaults.items() if name not in frame.columns})
-    return frame.select(name for name in table.column_names if name in frame.columns)
-
-
-def _richest(frames: Sequence[pl.DataFrame], *, window: Window, table: Table) -> pl.DataFrame:
-    assert table.window_column is not None
-    moment = pl.col(table.window_column)
-    rows = pl.concat([table.empty(), *(table.conform(frame) for frame in frames)]).filter(
-        moment >= window.starts_at_utc, moment < window.ends_at_utc
-    )
+def _ranked(batches: Sequence[Judged], *, table: Table) -> pl.DataFrame:
+    """Return the hours of all batches, and of each key which row says most (the first one, of equals)."""
+    own = {"__source": pl.String, "__batch_id": pl.String, "line_count": pl.Int64}
+    empty = table.empty().with_columns(pl.lit(None, kind).alias(name) for name, kind in own.items())
+    rows = pl.concat([empty, *(batch.hours for batch in batches)], how="diagonal_relaxed")
+    rows = rows.with_columns(source=pl.coalesce("source", "__source"))
     known = pl.sum_horizontal(pl.col(name).is_not_null() for name in WEATHER_QUANTITIES)
-    return (
-        rows.with_columns(known_quantities=known)
-        .sort("known_quantities", descending=True, maintain_order=True)
-        .unique(table.key, keep="first", maintain_order=True)
-        .drop("known_quantities")
-        .sort(table.key)
+    rank = (-known.cast(pl.Int64)).rank("ordinal").over(table.key)
+    return rows.with_columns(__is_richest=rank == 1)
+
+
+def _completed(hours: pl.DataFrame, *, table: Table) -> pl.DataFrame:
+    """Return the hours in the columns of a table, with when each could have been known."""
+    known_at = pl.col("issued_at_utc") if table is WEATHER_FORECAST else pl.col("starts_at_utc") + timedelta(hours=1)
+    rows = hours.with_columns(available_at_utc=pl.coalesce("available_at_utc", known_at)).select(table.column_names)
+    return table.conform(rows).sort(table.key)
+
+
+def _account(batches: Sequence[Judged], ranked: pl.DataFrame, *, table: Table, now: datetime) -> pl.DataFrame:
+    """Return rows of weather.landings: what each batch brought for each day, and what became of it."""
+    assert table.window_column is not None
+    lines, at = pl.col("line_count"), pl.col(table.window_column)
+    accounted_at = at if table is WEATHER_FORECAST else at.dt.truncate("1d")
+    made = ranked.group_by(source="__source", batch_id="__batch_id", at_utc=accounted_at).agg(
+        stored=lines.filter(pl.col("__is_richest")).sum(),
+        outdone=lines.filter(~pl.col("__is_richest")).sum(),
+        hours=pl.col("__is_richest").sum(),
     )
+    account = (
+        pl.concat([ACCOUNT.to_frame(), *(batch.account for batch in batches)])
+        # One service answers in several parts.
+        .group_by("source", "batch_id", "subject", "at_utc", maintain_order=True)
+        .agg(pl.sum("rows_in", "duplicate", "quarantined", "values_refused"))
+        .join(made, on=["source", "batch_id", "at_utc"], how="left", nulls_equal=True)
+        .with_columns(pl.col("stored", "outdone", "hours").fill_null(0))
+        .with_columns(duplicate=pl.col("duplicate") + pl.col("outdone"), landed_at_utc=pl.lit(now))
+    )
+    return WEATHER_LANDINGS.conform(account.drop("outdone"))

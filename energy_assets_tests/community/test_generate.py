@@ -13,10 +13,10 @@ from energy_assets.community import generate
 from energy_assets.community.faults import Fault
 from energy_assets.community.home_files import register_shown
 from energy_assets.community.span import Span, Truth
-from energy_assets.contracts import METERS, PREMISES, SITES, WEATHER_FORECAST, WEATHER_OBSERVED
+from energy_assets.contracts import METERS, PREMISES, SITES, WEATHER_FORECAST, WEATHER_OBSERVED, Window
 from energy_assets.readings.ashrae_sites import ashrae_sites
 from energy_assets.readings.mapping import load_mapping
-from energy_assets.weather.sources import refuse_implausible
+from energy_assets.weather.sources import read_in_layout
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 4, 20)
 SIZE = {"buildings": 12, "households": 8}
@@ -92,7 +92,10 @@ def test_weather_is_plausible_and_forecasts_worsen_with_the_lead(community: Path
     forecast = pl.read_parquet(community / "weather" / "forecast.parquet")
     for frame, table in ((observed, WEATHER_OBSERVED), (forecast, WEATHER_FORECAST)):
         assert set(frame.columns) <= set(table.column_names)
-        assert refuse_implausible(frame)[1] == {}
+        path = community / "weather" / f"{table.name}.parquet"
+        judged = read_in_layout(path, table, source="made", window=Window.of_days(date(2020, 1, 1), date(2030, 1, 1)))
+        assert judged.refused.is_empty()
+        assert judged.account["rows_in"].sum() == frame.height
     both = forecast.join(observed, on=["site_id", "starts_at_utc"], suffix="_seen").with_columns(
         lead=(pl.col("starts_at_utc") - pl.col("issued_at_utc")).dt.total_hours()
     )

@@ -151,6 +151,14 @@ def spoilt(content: dict[str, Any], fault: str) -> dict[str, Any]:
         hourly[temperature][3] = None
     if fault == "gappy":
         hourly["time"][4] += 1800
+    if fault == "nothing":
+        content["hourly"] = {
+            name: values if name == "time" else [None] * len(values) for name, values in hourly.items()
+        }
+    if fault == "unitless":
+        content["hourly_units"] = {}
+    if fault in ("true", "word"):
+        hourly[temperature][2] = {"true": True, "word": "mild"}[fault]
     if fault == "empty":
         del content["hourly"]
     return content

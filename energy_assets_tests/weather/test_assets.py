@@ -10,21 +10,21 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from energy_assets.contracts import SITES, WEATHER_FORECAST, WEATHER_OBSERVED, Window
-from energy_assets.defs.weather import checks, landed_weather
-from energy_assets.ingestion import WeatherService, keep_forecasts, land_weather
+from energy_assets.contracts import SITES, WEATHER_FORECAST, WEATHER_OBSERVED, WEATHER_QUARANTINE, Window
+from energy_assets.defs.weather import checks, every_weather_row_is_accounted_for, landed_weather
 from energy_assets.lake import Lake
 from energy_assets.readings.source import Source, save_source
 from energy_assets.settings import Settings
 from energy_assets.weather.open_meteo import OpenMeteo
+from energy_assets.weather_ingestion import WeatherService, keep_forecasts, land_weather
 from energy_assets_tests.weather.service import Service, running
 
 DAY = datetime.now(UTC).date() - timedelta(days=1)
 
 
 class Platform:
-    def __init__(self, home: Path, service: Service) -> None:
-        self.settings = Settings(home=home, open_meteo_url=service.url)
+    def __init__(self, home: Path, service: Service, *, issue_hour_utc: int = 0) -> None:
+        self.settings = Settings(home=home, open_meteo_url=service.url, issue_hour_utc=issue_hour_utc)
         self.lake = Lake.from_settings(self.settings)
         self.source = Source(name="homes", kind="table", path=home / "no.csv", options={"weather": "open-meteo"})
         save_source(self.settings.sources_folder, self.source)
@@ -82,6 +82,9 @@ def test_a_night_lands_yesterday_and_what_was_forecast_at_midnight(platform: Pla
     ]
     assert "CC BY 4.0" in str(landed.step_materialization_data.materialization.metadata["attribution"].value)
     silent = judged(result)["every_site_has_weather"]
+    account = judged(result)["every_weather_row_is_accounted_for"]
+    assert account.passed
+    assert account.description == "24 rows in = 24 stored (as 24 hours) + 0 duplicate + 0 quarantined"
     assert not silent.passed
     assert silent.severity == dg.AssetCheckSeverity.WARN
     assert "homes.nowhere" in (silent.description or "")
@@ -100,6 +103,7 @@ def test_a_service_that_is_down_costs_no_night_and_nothing_that_was_there(
             [platform.source],
             observed=day,
             issued=day,
+            now=now,
             service=WeatherService(client=client, kept_folder=tmp_path / "kept", now=now),
         )
         return dict(landed.failures)
@@ -121,3 +125,45 @@ def test_the_evening_keeps_a_forecast_for_the_sites_that_have_coordinates(platfo
     assert rows > 90
     assert failures == {}
     assert len(list((platform.settings.home / "weather" / "kept" / "homes").glob("*.parquet"))) == 1
+
+
+def test_at_another_issue_hour_the_forecast_that_was_kept_just_before_serves_the_night(
+    tmp_path: Path, service: Service
+) -> None:
+    platform = Platform(tmp_path, service, issue_hour_utc=6)
+    issue = Window.of_days(DAY).ends_at_utc + timedelta(hours=6)
+    evening = issue - timedelta(minutes=15)
+    service.now = evening
+    keep_forecasts(platform.lake, [platform.source], WeatherService.from_settings(platform.settings, now=evening))
+    assert platform.run().success
+    forecast = platform.lake.read(WEATHER_FORECAST)
+    assert forecast["issued_at_utc"].unique().to_list() == [evening]
+    assert not [asked for asked in service.asked if "_previous_day" in asked[1]["hourly"]]
+    platform.lake.close()
+
+
+def test_a_value_that_is_refused_and_a_row_that_was_lost_both_show(platform: Platform, service: Service) -> None:
+    service.faults = ["absurd"]
+    result = platform.run()
+    assert judged(result)["every_weather_row_is_accounted_for"].passed
+    refused = platform.lake.read(WEATHER_QUARANTINE)
+    assert refused.select("source", "batch_id", "quantity", "reason").rows() == [
+        ("homes", "open-meteo homes.main", "temperature_c", "implausible")
+    ]
+    assert '"temperature_c":4000.0' in refused["payload"].item()
+
+    kept = platform.lake.read(WEATHER_OBSERVED).head(23)
+    platform.lake.replace(WEATHER_OBSERVED, kept, window=Window.of_days(DAY))
+    account_only = dg.define_asset_job(
+        "account", selection=dg.AssetSelection.checks(every_weather_row_is_accounted_for)
+    )
+    definitions = dg.Definitions(
+        assets=[landed_weather],
+        asset_checks=checks,
+        jobs=[account_only],
+        resources={"lake": platform.lake, "settings": platform.settings},
+    )
+    found = definitions.resolve_job_def("account").execute_in_process(raise_on_error=False)
+    account = judged(found)["every_weather_row_is_accounted_for"]
+    assert not account.passed
+    assert "the table holds 23 hours" in (account.description or "")

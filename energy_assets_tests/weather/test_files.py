@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 
 from energy_assets.contracts import WEATHER_OBSERVED, Window
 from energy_assets.errors import ConfigError, SourceError
+from energy_assets.weather.judging import Judged
 from energy_assets.weather.mapped import load_weather_mapping, read_mapped
-from energy_assets.weather.sources import WeatherFiles, read_weather
+from energy_assets.weather.sources import Weather, WeatherFiles, read_weather
 
+ALWAYS = Window.of_days(date(2000, 1, 1), date(2030, 1, 1))
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
 CAMBRIDGE = """
 [time]
 column = "ts_utc"
@@ -35,6 +39,19 @@ def written(folder: Path, text: str, name: str = "weather.toml") -> Path:
     path = folder / name
     path.write_text(text)
     return path
+
+
+def mapped(folder: Path, mapping: Path) -> Judged:
+    return read_mapped(folder / "w.csv", load_weather_mapping(mapping), source="s", window=ALWAYS)
+
+
+def reasons_of(refused: pl.DataFrame) -> list[tuple[int, str | None, str]]:
+    return list(refused.select("line_number", "quantity", "reason").sort("line_number", "quantity").iter_rows())
+
+
+def is_balanced(weather: Weather) -> bool:
+    parts = pl.sum_horizontal("stored", "duplicate", "quarantined")
+    return weather.landings.filter(pl.col("rows_in") != parts).is_empty()
 
 
 def mapping_of(folder: Path, *, quantity: str, unit: str, zone: str = "UTC") -> Path:
@@ -67,10 +84,9 @@ def mapping_of(folder: Path, *, quantity: str, unit: str, zone: str = "UTC") -> 
 )
 def test_units(tmp_path: Path, quantity: str, unit: str, value: float, expected: float) -> None:
     (tmp_path / "w.csv").write_text(f"at,x\n2024-05-01 00:00,{value}\n")
-    mapping = load_weather_mapping(mapping_of(tmp_path, quantity=quantity, unit=unit))
-    rows, refused = read_mapped(tmp_path / "w.csv", mapping, source="s")
-    assert rows[quantity].to_list() == pytest.approx([expected], rel=1e-5)
-    assert refused == {}
+    judged = mapped(tmp_path, mapping_of(tmp_path, quantity=quantity, unit=unit))
+    assert judged.hours[quantity].to_list() == pytest.approx([expected], rel=1e-5)
+    assert judged.refused.is_empty()
 
 
 def test_quarter_hours_become_hours_as_each_quantity_asks(tmp_path: Path) -> None:
@@ -94,11 +110,13 @@ def test_quarter_hours_become_hours_as_each_quantity_asks(tmp_path: Path) -> Non
     (tmp_path / "w.csv").write_text(
         "at,station,t,rain,dir\n"
         "2024-05-01T10:00:00Z,KSAC,50,1,350\n2024-05-01T10:15:00Z,KSAC,52,0,10\n"
-        "2024-05-01T10:30:00Z,KSAC,54,,350\n2024-05-01T10:45:00Z,KSAC,56,2,10\n"
+        "2024-05-01T10:30:00Z,KSAC,54,0,350\n2024-05-01T10:45:00Z,KSAC,56,2,10\n"
         "2024-05-01T10:45:00Z,KSAC,99,9,10\nnever,KSAC,50,0,0\n2024-05-01T11:00:00Z,XX,,,\n"
     )
-    rows, refused = read_mapped(tmp_path / "w.csv", load_weather_mapping(written(tmp_path, text)), source="s")
-    assert refused == {"unreadable_time": 1, "duplicate": 1}
+    judged = mapped(tmp_path, written(tmp_path, text))
+    rows = judged.hours
+    assert reasons_of(judged.refused) == [(6, None, "conflict"), (7, None, "unreadable_time")]
+    assert judged.refused["payload"].to_list() == ["2024-05-01T10:45:00Z,KSAC,99,9,10", "never,KSAC,50,0,0"]
     hour = rows.filter(pl.col("site_id") == "sacramento.main").row(0, named=True)
     assert hour["starts_at_utc"] == datetime(2024, 5, 1, 10, tzinfo=UTC)
     assert hour["temperature_c"] == pytest.approx((53 - 32) * 5 / 9)
@@ -112,10 +130,112 @@ def test_hours_that_a_clock_change_skips_or_repeats_are_refused(tmp_path: Path) 
     (tmp_path / "w.csv").write_text(
         "at,x\n2024-03-31 01:30,1\n2024-03-31 02:30,2\n2024-03-31 03:30,3\n2024-10-27 02:30,4\n"
     )
-    mapping = load_weather_mapping(mapping_of(tmp_path, quantity="temperature_c", unit="degC", zone="Europe/Berlin"))
-    rows, refused = read_mapped(tmp_path / "w.csv", mapping, source="s")
-    assert refused == {"unreadable_time": 2}
-    assert [at.hour for at in rows["starts_at_utc"]] == [0, 1]
+    judged = mapped(tmp_path, mapping_of(tmp_path, quantity="temperature_c", unit="degC", zone="Europe/Berlin"))
+    assert reasons_of(judged.refused) == [(3, None, "nonexistent_local_time"), (5, None, "ambiguous_local_time")]
+    assert [at.hour for at in judged.hours["starts_at_utc"]] == [0, 1]
+
+
+def test_an_offset_in_the_stamp_comes_before_the_zone(tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text("at,x\n2024-10-27T02:30:00+02:00,1\n2024-10-27 02:30+0100,2\n")
+    judged = mapped(tmp_path, mapping_of(tmp_path, quantity="temperature_c", unit="degC", zone="Europe/Berlin"))
+    assert judged.hours.select("starts_at_utc", "temperature_c").rows() == [
+        (datetime(2024, 10, 27, 0, tzinfo=UTC), 1.0),
+        (datetime(2024, 10, 27, 1, tzinfo=UTC), 2.0),
+    ]
+
+
+def test_rain_of_an_hour_that_is_partly_there_is_not_known(tmp_path: Path) -> None:
+    stamps = [f"2024-05-01 {hour:02}:{minute:02}" for hour in range(3) for minute in (0, 15, 30, 45)]
+    lines = [f"{stamp},1" for stamp in stamps if stamp != "2024-05-01 01:30"]
+    (tmp_path / "w.csv").write_text("\n".join(["at,x", *lines]) + "\n")
+    judged = mapped(tmp_path, mapping_of(tmp_path, quantity="precipitation_mm", unit="mm"))
+    assert judged.hours["precipitation_mm"].to_list() == [4.0, None, 4.0]
+    assert judged.hours["line_count"].to_list() == [4, 3, 4]
+
+
+def test_every_row_of_a_dirty_file_is_an_hour_a_repeat_or_named(tmp_path: Path) -> None:
+    header = "site_id,timestamp,air_temperature,cloud_coverage,dew_temperature,precip_depth_1_hr"
+    lines = [
+        f"{header},sea_level_pressure,wind_direction,wind_speed",
+        "0,2016-01-01 00:00:00,25.0,6,20.0,,1019.7,0,0.0",
+        "0,2016-01-01 00:00:00,25.0,6,20.0,,1019.7,0,0.0",
+        "0,2016-01-01 00:00:00,24.0,6,20.0,,1019.7,0,0.0",
+        "0,2016-01-01 01:00:00,warm,9,20.0,-1,1019.7,0,0.0",
+        "0,2016-01-01 02:00:00,400,,20.0,,1019.7,0,inf",
+        "0,soon,25.0,6,20.0,,1019.7,0,0.0",
+        ",2016-01-01 03:00:00,25.0,6,20.0,,1019.7,0,0.0",
+        "0,2016-01-01 04:00:00,25.0,6,20.0,,1019.7,0,0.0,7",
+        "",
+        "0,2016-01-01 05:00:00,2",
+    ]
+    (tmp_path / "weather_train.csv").write_text("\n".join(lines))
+    day = Window.of_days(date(2016, 1, 1))
+    weather = read_weather([WeatherFiles(source="a", gepiii_folder=tmp_path)], observed=day, issued=day, now=NOW)
+    assert weather.failures == {}
+    assert reasons_of(weather.quarantine) == [
+        (4, None, "conflict"),
+        (5, "temperature_c", "unreadable_number"),
+        (6, "temperature_c", "implausible"),
+        (6, "wind_speed_ms", "implausible"),
+        (7, None, "unreadable_time"),
+        (8, None, "unknown_site"),
+        (9, None, "malformed_line"),
+        (11, None, "malformed_line"),
+    ]
+    assert weather.quarantine.filter(pl.col("line_number") == 11)["payload"].item() == lines[-1]
+    total = weather.landings.select(pl.sum("rows_in", "stored", "duplicate", "quarantined", "values_refused", "hours"))
+    assert total.row(0) == (9, 3, 1, 5, 3, 3)
+    assert is_balanced(weather)
+    assert weather.observed["temperature_c"].to_list() == [25.0, None, None]
+    assert weather.observed["cloud_cover_fraction"].to_list() == [0.75, None, None]
+    assert weather.observed["precipitation_mm"].to_list() == [None, 0.0, None]
+    assert weather.refused["malformed_line of row"] == 2
+
+
+def test_of_two_sources_of_an_hour_the_richer_is_stored_and_the_other_counted(tmp_path: Path) -> None:
+    moment = datetime(2024, 5, 1, tzinfo=UTC)
+    poor = pl.DataFrame({"site_id": ["b.main"] * 2, "starts_at_utc": [moment, moment + timedelta(hours=1)]})
+    poor.with_columns(temperature_c=9.0).write_parquet(tmp_path / "poor.parquet")
+    rich = poor.head(1).with_columns(temperature_c=8.0, wind_speed_ms=2.0, available_at_utc=moment)
+    rich.write_parquet(tmp_path / "rich.parquet")
+    day = Window.of_days(date(2024, 5, 1))
+    weather = read_weather(
+        [WeatherFiles(source="b", observed=tmp_path / f"{name}.parquet") for name in ("poor", "rich")],
+        observed=day,
+        issued=day,
+        now=NOW,
+    )
+    assert weather.observed.select("temperature_c", "available_at_utc").rows() == [
+        (8.0, moment),
+        (9.0, moment + timedelta(hours=2)),
+    ]
+    account = weather.landings.select("rows_in", "stored", "duplicate", "quarantined", "hours").rows()
+    assert account == [(2, 1, 1, 0, 1), (1, 1, 0, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "says"),
+    [
+        pytest.param(b"", "w.csv", "is empty", id="empty"),
+        pytest.param(gzip.compress(b"at,x\n2024-05-01,1\n" * 500)[:60], "w.csv.gz", "cannot be read", id="torn gzip"),
+        pytest.param(b"PAR1", "w.parquet", "cannot be read", id="torn Parquet"),
+        pytest.param(b"time,x\n", "w.csv", "lacks the columns at .* it has time, x", id="wrong column"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named(tmp_path: Path, content: bytes, name: str, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    mapping = load_weather_mapping(mapping_of(tmp_path, quantity="temperature_c", unit="degC"))
+    with pytest.raises(SourceError, match=says):
+        read_mapped(tmp_path / name, mapping, source="s", window=ALWAYS)
+
+
+def test_quoted_fields_gzip_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    text = '\ufeffat,x,note\n2024-05-01 00:00,7.5,"mild, dry"\n'
+    (tmp_path / "w.csv.gz").write_bytes(gzip.compress(text.encode()))
+    mapping = load_weather_mapping(mapping_of(tmp_path, quantity="temperature_c", unit="degC"))
+    judged = read_mapped(tmp_path / "w.csv.gz", mapping, source="s", window=ALWAYS)
+    assert judged.refused.is_empty()
+    assert judged.hours["temperature_c"].to_list() == [7.5]
 
 
 @pytest.mark.parametrize(
@@ -135,9 +255,8 @@ def test_a_broken_mapping_names_its_key(tmp_path: Path, change: tuple[str, str],
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("ts_utc,temp\n2024-01-01 00:00,1\n")
-    mapping = load_weather_mapping(written(tmp_path, CAMBRIDGE))
     with pytest.raises(SourceError, match="lacks the columns ghi_wm2, rh_pct, temp_c"):
-        read_mapped(tmp_path / "w.csv", mapping, source="cambridge")
+        mapped(tmp_path, written(tmp_path, CAMBRIDGE))
 
 
 def test_bdg2_weather_is_on_each_sites_clock(tmp_path: Path) -> None:
@@ -153,7 +272,10 @@ def test_bdg2_weather_is_on_each_sites_clock(tmp_path: Path) -> None:
     )
     zones = {"bdg2.Panther": "US/Eastern", "bdg2.Robin": "Europe/London"}
     day = Window.of_days(date(2016, 1, 1))
-    weather = read_weather([WeatherFiles(source="bdg2", bdg2_file=path, zones=zones)], observed=day, issued=day)
+    weather = read_weather(
+        [WeatherFiles(source="bdg2", bdg2_file=path, zones=zones)], observed=day, issued=day, now=NOW
+    )
+    assert reasons_of(weather.quarantine) == [(4, None, "unknown_site")]
     rows = {row["site_id"]: row for row in weather.observed.iter_rows(named=True)}
     assert set(rows) == {"bdg2.Panther", "bdg2.Robin"}
     assert rows["bdg2.Panther"]["starts_at_utc"] == datetime(2016, 1, 1, 5, tzinfo=UTC)
@@ -178,6 +300,7 @@ def test_a_source_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> No
         ],
         observed=day,
         issued=day,
+        now=NOW,
     )
     assert set(weather.failures) == {"a.", "c."}
     assert "does not exist" in weather.failures["c."]
@@ -195,8 +318,10 @@ def test_the_weather_of_cambridge_is_read_whole(tmp_path: Path) -> None:
         [WeatherFiles(source="cambridge", observed=path, mapping=written(tmp_path, CAMBRIDGE))],
         observed=years,
         issued=years,
+        now=NOW,
     )
     assert weather.failures == {}
+    assert is_balanced(weather)
     assert weather.observed.height == 17_520
     assert weather.observed.schema == WEATHER_OBSERVED.polars_schema
     assert weather.observed["temperature_c"].mean() == pytest.approx(11, abs=1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,6 +14,7 @@ from energy_assets.contracts import WEATHER_FORECAST, WEATHER_OBSERVED, Window
 from energy_assets.errors import SourceError
 from energy_assets.weather.fetched import fetch_weather, keep_forecast
 from energy_assets.weather.open_meteo import OpenMeteo, Place
+from energy_assets.weather.sources import Weather, read_weather
 from energy_assets_tests.weather.service import Service, running, value_of
 
 PLACE = Place(site_id="home.main", latitude=48.0, longitude=7.85)
@@ -25,6 +27,32 @@ ISSUE = datetime(2026, 3, 20, tzinfo=UTC)
 def service() -> Iterator[Service]:
     with running() as found:
         yield found
+
+
+ISSUED = Window.of_days(date(2026, 1, 1), date(2026, 3, 31))
+
+
+def fetched(
+    client: OpenMeteo,
+    places: Sequence[Place],
+    *,
+    observed: Window,
+    issues: Sequence[datetime],
+    kept: Path,
+    **options: Any,
+) -> Weather:
+    answers, failures = fetch_weather(
+        client,
+        places,
+        source="home",
+        observed=observed,
+        issued=ISSUED,
+        issues=issues,
+        kept_folder=kept,
+        now=NOW,
+        **options,
+    )
+    return read_weather([], observed=observed, issued=ISSUED, now=NOW, answers=answers, failures=failures)
 
 
 def client_of(service: Service, tmp_path: Path, **settings: object) -> OpenMeteo:
@@ -92,6 +120,10 @@ def test_a_busy_service_is_asked_again(service: Service, tmp_path: Path, faults:
         pytest.param(["fahrenheit"], "in °F, not in °C", id="another unit"),
         pytest.param(["gappy"], "does not go hour by hour", id="half hours"),
         pytest.param(["empty"], "has no hourly values", id="nothing"),
+        pytest.param(["nothing"], "has no value for any hour", id="nulls only"),
+        pytest.param(["unitless"], "gives temperature_2m in None", id="no units"),
+        pytest.param(["true"], "as something else than numbers", id="true for a number"),
+        pytest.param(["word"], "as something else than numbers", id="a word for a number"),
     ],
 )
 def test_nonsense_is_named_and_not_kept(service: Service, tmp_path: Path, faults: list[str], says: str) -> None:
@@ -117,20 +149,47 @@ def test_final_answers_are_kept_for_ever_and_forecasts_for_an_hour(service: Serv
     for minutes, requests in ((0, 2), (30, 2), (90, 3)):
         client.forecast(PLACE, now=NOW + timedelta(minutes=minutes))
         assert len(service.asked) == requests
-    torn = next((tmp_path / "answers").glob("*.json"))
-    torn.write_text('{"fetched_at_utc": ')
+    for torn in (tmp_path / "answers").rglob("*.json"):
+        torn.write_text('{"fetched_at_utc": ')
     client.observed(PLACE, PAST, now=NOW)
     client.forecast(PLACE, now=NOW + timedelta(minutes=90))
+    assert len(service.asked) == 5
+    kept = list((tmp_path / "answers").rglob("*.json"))
+    assert all("CC BY 4.0" in path.read_text() for path in kept)
+    assert client.forget_stale(now=datetime.now(UTC)) == 0
+    assert client.forget_stale(now=datetime.now(UTC) + timedelta(days=2)) == 1
+    assert [path.parent.name for path in (tmp_path / "answers").rglob("*.json")] == ["final"]
+
+
+def test_an_answer_from_before_it_was_final_is_asked_for_again(service: Service, tmp_path: Path) -> None:
+    client, day = client_of(service, tmp_path), Window.of_days(date(2026, 3, 12))
+    client.observed(PLACE, day, now=NOW)
+    client.observed(PLACE, day, now=NOW + timedelta(days=30))
+    client.observed(PLACE, day, now=NOW + timedelta(days=60))
+    assert len(service.asked) == 2
+
+
+def test_observations_count_where_only_the_forecast_was_refused(service: Service, tmp_path: Path) -> None:
+    service.faults = ["", "refused"]
+    weather = fetched(client_of(service, tmp_path), [PLACE], observed=PAST, issues=[ISSUE], kept=tmp_path / "kept")
+    assert weather.observed.height == 48
+    assert weather.forecast.is_empty()
+    assert "Latitude must be in range" in weather.failures["home.main"]
+
+
+def test_a_service_that_stays_silent_is_not_asked_for_every_place(service: Service, tmp_path: Path) -> None:
+    service.faults = ["down"] * 100
+    places = [Place(site_id=f"home.{number}", latitude=48.0, longitude=number) for number in range(20)]
+    weather = fetched(client_of(service, tmp_path, tries=2), places, observed=PAST, issues=[], kept=tmp_path / "kept")
     assert len(service.asked) == 4
-    assert all("CC BY 4.0" in path.read_text() for path in (tmp_path / "answers").glob("*.json"))
+    assert len(weather.failures) == 20
+    assert "was not asked for home.19" in weather.failures["home.19"]
 
 
 def test_missing_and_absurd_values_are_null_and_counted(service: Service, tmp_path: Path) -> None:
     service.faults = ["absurd"]
-    weather = fetch_weather(
-        client_of(service, tmp_path), [PLACE], observed=PAST, issues=[], kept_folder=tmp_path / "kept", now=NOW
-    )
-    assert weather.refused == {"implausible_temperature_c": 1}
+    weather = fetched(client_of(service, tmp_path), [PLACE], observed=PAST, issues=[], kept=tmp_path / "kept")
+    assert weather.refused == {"implausible of temperature_c": 1}
     assert weather.observed["temperature_c"].null_count() == 1
     assert weather.observed.schema == WEATHER_OBSERVED.polars_schema
 
@@ -138,9 +197,7 @@ def test_missing_and_absurd_values_are_null_and_counted(service: Service, tmp_pa
 def test_one_place_that_fails_is_named_and_the_others_go_on(service: Service, tmp_path: Path) -> None:
     service.faults = ["refused"]
     other = Place(site_id="home.second", latitude=50.0, longitude=8.0)
-    weather = fetch_weather(
-        client_of(service, tmp_path), [PLACE, other], observed=PAST, issues=[], kept_folder=tmp_path, now=NOW
-    )
+    weather = fetched(client_of(service, tmp_path), [PLACE, other], observed=PAST, issues=[], kept=tmp_path)
     assert set(weather.failures) == {"home.main"}
     assert weather.observed["site_id"].unique().to_list() == ["home.second"]
 
@@ -157,13 +214,11 @@ def test_the_evenings_forecast_serves_the_night_and_a_missed_evening_is_asked_fo
     assert rows > 2 * 90
 
     yesterday = Window.of_days(date(2026, 3, 19))
-    night = fetch_weather(client, [PLACE], observed=yesterday, issues=[ISSUE], kept_folder=kept, now=NOW, models=models)
+    night = fetched(client, [PLACE], observed=yesterday, issues=[ISSUE], kept=kept, models=models)
     assert night.forecast.schema == WEATHER_FORECAST.polars_schema
     assert night.forecast["issued_at_utc"].unique().to_list() == [evening]
     assert sorted(night.forecast["source"].unique()) == ["open-meteo:gfs_seamless", "open-meteo:icon_seamless"]
 
-    missed = fetch_weather(
-        client, [PLACE], observed=yesterday, issues=[ISSUE + timedelta(days=1)], kept_folder=kept, now=NOW
-    )
+    missed = fetched(client, [PLACE], observed=yesterday, issues=[ISSUE + timedelta(days=1)], kept=kept)
     assert missed.forecast["issued_at_utc"].unique().to_list() == [ISSUE + timedelta(days=1)]
     assert missed.forecast.filter(pl.col("available_at_utc") > pl.col("issued_at_utc")).is_empty()
