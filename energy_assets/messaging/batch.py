@@ -41,7 +41,8 @@ class Batch:
             if topic_text is None:
                 topic_text = self._remembered(topic)
             text, encoding = payload_text(payload)
-            append(line(sequence, head, topic_text, encode_basestring(text), encoding))
+            number = packet_id[0] << 8 | packet_id[1] if packet_id else "null"
+            append(line((sequence, number), head, topic_text, encode_basestring(text), encoding))
             sequence += 1
             payload_bytes += len(payload)
             if packet_id:

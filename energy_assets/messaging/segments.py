@@ -31,6 +31,7 @@ TORN = ".torn"
 # a third more as base64).
 DUCKDB_COLUMNS: Mapping[str, str] = {
     "sequence": "BIGINT",
+    "packet_id": "USMALLINT",
     "arrived_at_utc": "TIMESTAMPTZ",
     "qos": "UTINYINT",
     "retained": "BOOLEAN",
@@ -50,7 +51,8 @@ class Record(NamedTuple):
     """One message as it arrived.
 
     `sequence` grows by one with each record of a client, across restarts; `duplicate` is MQTT's flag, a hint of the
-    broker and not a judgement; the payload is the very bytes.
+    broker and not a judgement; the payload is the very bytes. `packet_id` is that of the delivery: a redelivery has the
+    one of the delivery that it repeats. None at QoS 0, and in segments of before it was kept.
     """
 
     sequence: int
@@ -60,6 +62,7 @@ class Record(NamedTuple):
     qos: int
     retained: bool
     duplicate: bool
+    packet_id: int | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -137,16 +140,19 @@ def record_line(record: Record) -> str:
     """Return the JSON line of a record: UTF-8 text as it is, anything else (and text with NUL) as base64, so marked."""
     head = line_head(record.arrived_at_utc, qos=record.qos, is_retained=record.retained, is_duplicate=record.duplicate)
     text, encoding = payload_text(record.payload)
-    return line(record.sequence, head, encode_basestring(record.topic), encode_basestring(text), encoding)
+    packet_id = "null" if record.packet_id is None else record.packet_id
+    topic = encode_basestring(record.topic)
+    return line((record.sequence, packet_id), head, topic, encode_basestring(text), encoding)
 
 
-def line(sequence: int, head: str, topic: str, payload: str, encoding: str) -> str:
-    """Return a line from parts that are JSON already."""
-    return f'{{"sequence":{sequence}{head}{topic},"payload":{payload},"encoding":{encoding}}}\n'
+def line(numbers: tuple[int, int | str], head: str, topic: str, payload: str, encoding: str) -> str:
+    """Return a line from sequence and packet identifier, and parts that are JSON already."""
+    sequence, packet_id = numbers
+    return f'{{"sequence":{sequence},"packet_id":{packet_id}{head}{topic},"payload":{payload},"encoding":{encoding}}}\n'
 
 
 def line_head(arrived_at_utc: datetime, *, qos: int, is_retained: bool, is_duplicate: bool) -> str:
-    """Return the part of a line between sequence and topic, which messages that arrive together share."""
+    """Return the part of a line between packet identifier and topic, which messages that arrive together share."""
     return (
         f',"arrived_at_utc":"{arrived_at_utc.isoformat(timespec="microseconds")[:26]}Z","qos":{qos},'
         f'"retained":{"true" if is_retained else "false"},"duplicate":{"true" if is_duplicate else "false"},"topic":'
@@ -289,6 +295,7 @@ def _parsed(text: bytes, path: Path) -> Record:
             qos=fields["qos"],
             retained=fields["retained"],
             duplicate=fields["duplicate"],
+            packet_id=fields.get("packet_id"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(f"The segment {path} holds a line that is no record: {text[:200]!r} ({error!r}).") from error
