@@ -1,12 +1,20 @@
 """Readings: landed as they came, refused with a reason, and turned into energy per meter and interval."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
 
-from energy_assets.contracts import METERS, READINGS_INTERVAL, READINGS_LANDINGS, READINGS_QUARANTINE, READINGS_RAW
+from energy_assets.contracts import (
+    METERS,
+    READINGS_INTERVAL,
+    READINGS_LANDINGS,
+    READINGS_QUARANTINE,
+    READINGS_RAW,
+    WEATHER_OBSERVED,
+    Window,
+)
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
 from energy_assets.defs.partitions import DAILY, window_of
@@ -19,6 +27,9 @@ from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import load_sources
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
+from energy_assets.weather.alignment import LARGEST_LAG_H, response_fit
+
+_CLOCK_DAYS = timedelta(days=90)
 
 
 @dg.multi_asset(
@@ -135,6 +146,31 @@ def newest_reading_is_recent(
     )
 
 
+@dg.asset_check(
+    asset=READINGS_INTERVAL.asset_key, name="reading_clocks_fit", additional_deps=[WEATHER_OBSERVED.asset_key]
+)
+def reading_clocks_fit(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    """Loads that follow the weather follow it at once: the clock of a site's readings is the one that was declared."""
+    last = checked_window(context)
+    ends = last.ends_at_utc if last else lake.query(Query.from_file("energy_assets.defs", "newest_interval")).item()
+    if ends is None:
+        return dg.AssetCheckResult(passed=True, description="no readings yet")
+    window = Window(starts_at_utc=ends - _CLOCK_DAYS, ends_at_utc=ends)
+    load = lake.query(Query.from_file("energy_assets.defs", "site_load", starts=window.starts_at_utc, ends=ends))
+    fit = response_fit(load, lake.read(WEATHER_OBSERVED, window, columns=["site_id", "starts_at_utc", "temperature_c"]))
+    odd = fit.filter(pl.col("hours_off").abs() > LARGEST_LAG_H)
+    told = ", ".join(
+        f"{commodity} of {site} by {off:+d} h"
+        for site, commodity, off in odd.select("site_id", "commodity", "hours_off").iter_rows()
+    )
+    return dg.AssetCheckResult(
+        passed=odd.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"off: {told}" if told else f"{fit.height} loads follow the weather clearly, all of them at once",
+        metadata={"fit": table_of(fit)},
+    )
+
+
 @dg.asset_check(asset=READINGS_INTERVAL.asset_key, name="readings_are_complete")
 def readings_are_complete(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """At least nine in ten intervals of the run's days are measured; the meters that lack most are listed."""
@@ -162,4 +198,5 @@ checks = [
     contract_check(READINGS_INTERVAL),
     readings_are_complete,
     newest_reading_is_recent,
+    reading_clocks_fit,
 ]
