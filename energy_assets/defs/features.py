@@ -66,9 +66,17 @@ def load_features(
 
 
 def features_of(
-    lake: Lake, *, issues: list[datetime], is_actual_allowed: bool, thinning: Thinning | None = None
+    lake: Lake,
+    *,
+    issues: list[datetime],
+    is_actual_allowed: bool,
+    thinning: Thinning | None = None,
+    meters: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Return the feature rows of the issues from what the lake holds: the one road from tables to features."""
+    """Return the feature rows of the issues from what the lake holds: the one road from tables to features.
+
+    `meters` are the rows of METERS that are wanted, all where None.
+    """
     readings = pl.concat(
         lake.read(
             READINGS_INTERVAL,
@@ -87,7 +95,7 @@ def features_of(
     )
     return build_features(
         readings,
-        meters=lake.read(METERS),
+        meters=lake.read(METERS) if meters is None else meters,
         sites=lake.read(SITES),
         premises=lake.read(PREMISES),
         weather=weather,

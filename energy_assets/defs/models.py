@@ -1,20 +1,25 @@
 """Models: trained on what the lake holds, judged on days they have not seen, registered in MLflow."""
 
 import subprocess
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from energy_assets.contracts import METERS, READINGS_INTERVAL, WEATHER_OBSERVED
 from energy_assets.defs.features import features_of
 from energy_assets.defs.reporting import OWNERS, table_of
 from energy_assets.features.matrix import FEATURES, Thinning, features_hash
+from energy_assets.forecasts.champions import model_names
 from energy_assets.lake import Lake
+from energy_assets.models.archive import FULL
 from energy_assets.models.card import TrainingFacts
 from energy_assets.models.plots import plots_of
-from energy_assets.models.registry import ModelVersion, Registry, registered_name
+from energy_assets.models.promotion import Decision, decide
+from energy_assets.models.registry import LoadedModel, ModelVersion, Registry, UnresolvedModelError, registered_name
 from energy_assets.models.spec import SPECS, ModelSpec
 from energy_assets.models.training import Trained, train
 from energy_assets.settings import Settings
@@ -23,6 +28,12 @@ from energy_assets.sql import Query
 _SEED = 0
 _CLASSES_FED = 4
 """Commodities among which the rows are shared: with this many, none learns from much less than it may."""
+
+
+class TrainingScope(dg.Config):
+    """Which models a training is for."""
+
+    only: list[str] = Field(default=[], description="Names of registered models; all that the meters need if empty.")
 
 
 @dg.asset(
@@ -34,16 +45,19 @@ _CLASSES_FED = 4
 )
 def load_models(
     context: dg.AssetExecutionContext,
+    config: TrainingScope,
     lake: dg.ResourceParam[Lake],
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[None]:
     """Quantile models per commodity and interval class, registered with metrics against the plain baselines.
 
-    A new version becomes `challenger`; the first one becomes `champion` if it beats last week on unseen days.
+    A new version becomes `challenger`. It becomes `champion` only on evidence: the first one if it beats every plain
+    baseline, a later one if a paired block bootstrap on days that neither has seen favours it over the champion and its
+    80 % band holds what it claims. The figures of each decision are tags of the version and metadata here.
     """
     snapshot_id = lake.snapshot_id()
-    meters = lake.read(METERS)
+    meters = _meters_of(lake.read(METERS), names=config.only)
     issues = training_issues(lake, settings=settings)
     spec = SPECS[settings.training_effort]
     wanted = min(settings.training_rows, _CLASSES_FED * spec.training_rows)
@@ -53,7 +67,9 @@ def load_models(
         issues=issues,
         is_actual_allowed=settings.actual_weather_as_forecast,
         thinning=Thinning(share=share, seed=_SEED),
+        meters=meters,
     )
+    decisions: list[Decision] = []
     rows: list[dict[str, object]] = []
     for (commodity, minutes), group in _classes(features, meters):
         name = registered_name(commodity, interval_minutes=minutes)
@@ -61,20 +77,31 @@ def load_models(
         if isinstance(trained, str):
             rows.append({"model": name, "version": None, "alias": None, "why": trained})
             continue
+        decision = decide(
+            group,
+            challenger=trained.variants[FULL],
+            learned_until_utc=trained.training_ends_at_utc,
+            champion=champion_of(registry, name),
+            seed=_SEED,
+        )
         version = registry.register(
             trained.variants,
             name=name,
             facts=_facts(trained, group, snapshot_id=snapshot_id, spec=spec),
             metrics=trained.metrics,
             plots=plots_of(trained.unseen),
+            decision=decision,
             input_example=group.head(5).select(pl.exclude("energy_kwh", "energy_known_at_utc")),
         )
-        rows.append(_summary(name, version, trained))
-        context.log.info("%s version %d from %d rows", name, version.version, trained.training_rows)
+        rows.append(_summary(name, version, trained, decision))
+        decisions.append(decision)
+        context.log.info("%s version %d: %s", name, version.version, decision.verdict)
     summary = pl.DataFrame(rows, infer_schema_length=None)
     return dg.MaterializeResult(
         metadata={
             "models": table_of(summary),
+            "decisions": dg.MetadataValue.md(_decisions_text(rows)),
+            "promoted": sum(decision.is_promoted for decision in decisions),
             "lake_snapshot": snapshot_id,
             "issues": len(issues),
             "rows": features.height,
@@ -85,9 +112,7 @@ def load_models(
 
 @dg.asset_check(asset=["models", "load"], name="champions_beat_last_week")
 def champions_beat_last_week(registry: dg.ResourceParam[Registry], lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-    """Every model that the meters need has a champion; only models better than last week on unseen days become one."""
-    from energy_assets.forecasts.champions import model_names
-
+    """Every model that the meters need has a champion; a first one must beat the plain baselines on unseen days."""
     names = model_names(lake.read(METERS))
     without = [name for name in names if registry.version(name) is None]
     return dg.AssetCheckResult(
@@ -95,6 +120,14 @@ def champions_beat_last_week(registry: dg.ResourceParam[Registry], lake: dg.Reso
         severity=dg.AssetCheckSeverity.WARN,
         description=f"no champion: {', '.join(without)}" if without else f"{len(names)} models have a champion",
     )
+
+
+def champion_of(registry: Registry, name: str) -> LoadedModel | UnresolvedModelError:
+    """Return the champion of a model, or the error that says why there is none to be had."""
+    try:
+        return registry.resolve(name)
+    except UnresolvedModelError as error:
+        return error
 
 
 def training_issues(lake: Lake, *, settings: Settings) -> list[datetime]:
@@ -120,6 +153,20 @@ def thinning_share(meters: pl.DataFrame, *, issues: int, rows: int) -> float:
     slots = (2 * 1440 / meters["interval_minutes"]).sum() if meters.height else 0
     expected = float(slots) * max(issues, 1)
     return min(1.0, rows / expected) if expected else 1.0
+
+
+def _meters_of(meters: pl.DataFrame, *, names: Sequence[str]) -> pl.DataFrame:
+    """Return the meters that registered models of these names serve; all where none is named."""
+    if not names:
+        return meters
+    classes = meters.select("commodity", "interval_minutes").unique()
+    wanted = [registered_name(commodity, interval_minutes=minutes) in names for commodity, minutes in classes.rows()]
+    return meters.join(classes.filter(pl.Series(wanted)), on=["commodity", "interval_minutes"], how="semi")
+
+
+def _decisions_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return in Markdown what became of each model."""
+    return "\n".join(f"- **{row['model']}** version {row['version']}: {row['why']}" for row in rows)
 
 
 def _classes(features: pl.DataFrame, meters: pl.DataFrame) -> list[tuple[tuple[str, int], pl.DataFrame]]:
@@ -149,13 +196,13 @@ def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: 
     )
 
 
-def _summary(name: str, version: ModelVersion, trained: Trained) -> dict[str, object]:
+def _summary(name: str, version: ModelVersion, trained: Trained, decision: Decision) -> dict[str, object]:
     model, last_week = trained.metrics["model"], trained.metrics.get("last_week", {})
     return {
         "model": name,
         "version": version.version,
         "alias": ", ".join(version.aliases),
-        "why": version.not_promoted_because,
+        "why": decision.verdict,
         "nmae": model.get("nmae"),
         "nmae_last_week": last_week.get("nmae"),
         "coverage_80": model.get("coverage_80"),

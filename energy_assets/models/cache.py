@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from energy_assets.models.archive import ARCHIVE_NAME, fingerprint
+from energy_assets.errors import ModelError
+from energy_assets.models.archive import ARCHIVE_NAME, Model, fingerprint, read_archive
+from energy_assets.models.versions import UnresolvedModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,24 @@ def cached_archive(folder: Path, found: Found) -> Path | None:
     """Return the cached archive of a version if it is there and whole."""
     path = _archive_path(folder, found)
     return path if path.is_file() and fingerprint(path) == found.digest else None
+
+
+def read_whole(path: Path, found: Found) -> dict[str, Model]:
+    """Return the variants of a version from its archive, if it is bit for bit the one that was registered.
+
+    Raises:
+        UnresolvedModelError: with reason `model_broken` where it is another, or cannot be loaded.
+    """
+    if fingerprint(path) != found.digest:
+        raise UnresolvedModelError(
+            f"The archive of {found.name} version {found.version} is not the one that was registered "
+            f"(SHA-256 differs); roll back or register again.",
+            reason="model_broken",
+        )
+    try:
+        return read_archive(path)
+    except ModelError as error:
+        raise UnresolvedModelError(str(error), reason="model_broken") from error
 
 
 def keep_archive(folder: Path, found: Found, archive: Path) -> None:

@@ -5,12 +5,24 @@ Pure text and numbers; the registry stores them, nothing here knows where.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from html import escape
+from itertools import groupby
+
+from energy_assets.models.promotion import Decision
 
 GATE_BASELINE = "last_week"
 GATE_METRIC = "nmae"
+
+_PAGE = """<!doctype html><meta charset="utf-8"><title>Model card</title>
+<style>body{{font:14px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
+table{{border-collapse:collapse}}td,th{{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}}
+td:first-child,th:first-child{{text-align:left}}img{{max-width:100%}}figure{{margin:1.5rem 0}}code{{color:#555}}</style>
+{body}{pictures}
+"""
 
 Metrics = Mapping[str, Mapping[str, float]]
 """Metric values on unseen days by method; the method `model` is the candidate, all others are baselines."""
@@ -42,6 +54,8 @@ class TrainingFacts:
             "feature_columns": ",".join(self.feature_columns),
             "features_hash": self.features_hash,
             "data_hash": self.data_hash,
+            "training_ends_at_utc": self.training_ends_at_utc.isoformat(),
+            "unseen_ends_at_utc": self.unseen_ends_at_utc.isoformat(),
             "training_window": _window(self.training_starts_at_utc, self.training_ends_at_utc),
             "unseen_window": _window(self.unseen_starts_at_utc, self.unseen_ends_at_utc),
             "training_rows": str(self.training_rows),
@@ -78,6 +92,24 @@ def judge_first_version(metrics: Metrics) -> str | None:
     if not gained > 0:
         return f"worse_than_{GATE_BASELINE}: skill {gained:+.1%} in {GATE_METRIC} on unseen days"
     return None
+
+
+def decision_by_metrics(metrics: Metrics, *, has_champion: bool) -> Decision:
+    """Return what becomes of a version that nobody compared: its metrics judge a first one, a later one waits."""
+    if has_champion:
+        return Decision(is_promoted=False, is_first=False, verdict="stays challenger: not compared with the champion")
+    obstacle = judge_first_version(metrics)
+    said = f"champion, first version and better than {GATE_BASELINE}" if obstacle is None else obstacle
+    return Decision(is_promoted=obstacle is None, is_first=True, verdict=said)
+
+
+def card_page(text: str, *, plots: Mapping[str, bytes]) -> str:
+    """Return a card with its plots as one HTML page that needs nothing else, as MLflow shows it among the artifacts."""
+    pictures = "".join(
+        f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{b64encode(content).decode()}"></figure>'
+        for name, content in plots.items()
+    )
+    return _PAGE.format(body=_html_of(text), pictures=pictures)
 
 
 def card(name: str, *, facts: TrainingFacts, metrics: Metrics, verdict: str) -> str:
@@ -120,8 +152,29 @@ def _window(starts_at_utc: datetime, ends_at_utc: datetime) -> str:
     return f"{starts_at_utc:%Y-%m-%d %H:%M}..{ends_at_utc:%Y-%m-%d %H:%M}"
 
 
-def verdict(*, has_champion: bool, obstacle: str | None) -> str:
-    """Return in words what became of a new version: champion, challenger, or why neither."""
-    if has_champion:
-        return "challenger of the present champion"
-    return f"not champion, {obstacle}" if obstacle else f"champion, first version and better than {GATE_BASELINE}"
+def _html_of(text: str) -> str:
+    """Return a card's Markdown, which knows paragraphs, one kind of table, `code` and **bold**, as HTML."""
+    blocks = (list(lines) for is_blank, lines in groupby(text.splitlines(), key=lambda line: not line) if not is_blank)
+    return "\n".join(
+        _table(block) if block[0].startswith("|") else f"<p>{_spans(' '.join(block))}</p>" for block in blocks
+    )
+
+
+def _table(lines: Sequence[str]) -> str:
+    def cells(line: str, tag: str) -> str:
+        return "".join(f"<{tag}>{_spans(cell.strip())}</{tag}>" for cell in line.strip("|").split("|"))
+
+    head, body = lines[0], lines[2:]
+    rows = "".join(f"<tr>{cells(line, 'td')}</tr>" for line in body)
+    return f"<table><tr>{cells(head, 'th')}</tr>{rows}</table>"
+
+
+def _spans(text: str) -> str:
+    return "".join(_marked(escape(text)))
+
+
+def _marked(text: str) -> Iterator[str]:
+    """Yield a text with `code` and **bold** as elements; marks come in pairs."""
+    for index, part in enumerate(text.split("**")):
+        bold = f"<b>{part}</b>" if index % 2 else part
+        yield "".join(f"<code>{piece}</code>" if place % 2 else piece for place, piece in enumerate(bold.split("`")))

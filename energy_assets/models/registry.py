@@ -13,75 +13,40 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from energy_assets.errors import ModelError
 from energy_assets.models import pyfunc
-from energy_assets.models.archive import ARCHIVE_NAME, FULL, Model, fingerprint, read_archive, write_archive
-from energy_assets.models.cache import Found, cached_archive, keep_archive, last_known, remember
-from energy_assets.models.card import Metrics, TrainingFacts, card, flat_metrics, judge_first_version, verdict
+from energy_assets.models.archive import ARCHIVE_NAME, FULL, Model, write_archive
+from energy_assets.models.cache import Found, cached_archive, keep_archive, last_known, read_whole, remember
+from energy_assets.models.card import Metrics, TrainingFacts, card, card_page, decision_by_metrics, flat_metrics
+from energy_assets.models.moved_store import point_to_where_it_lies
+from energy_assets.models.promotion import Decision
 from energy_assets.models.signature import signature_of
-from energy_assets.models.store_probe import shown, trouble_with_store
+from energy_assets.models.store_probe import CLIENT_LIMITS, as_ours, shown, trouble_with_store
+from energy_assets.models.succession import about, crown, promotions_of, versions_of
+from energy_assets.models.versions import (
+    Alias,
+    How,
+    Listed,
+    LoadedModel,
+    ModelVersion,
+    Promotion,
+    Reason,
+    UnresolvedModelError,
+    registered_name,
+)
 
-Alias = Literal["champion", "challenger", "previous_champion"]
-Reason = Literal["registry_empty", "no_champion", "registry_unreachable", "archive_unavailable", "model_broken"]
+__all__ = ["Alias", "LoadedModel", "ModelVersion", "Reason", "Registry", "UnresolvedModelError", "registered_name"]
 
 _EXPERIMENT = "load forecasts"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-# Registry calls are small; the uploads of a model go through the same client, hence half a minute and not two seconds.
-_CLIENT_LIMITS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_DISABLE_AGENT_HINT": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "DO_NOT_TRACK": "true",
-}
-
-
-class UnresolvedModelError(ModelError):
-    """No model can be had from the registry; `reason` is what the forecast rows of lower rungs say."""
-
-    def __init__(self, message: str, *, reason: Reason) -> None:
-        super().__init__(message)
-        self.reason: Reason = reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelVersion:
-    """A registered version, the aliases it got on registration, and why it did not become champion."""
-
-    name: str
-    version: int
-    aliases: tuple[Alias, ...]
-    not_promoted_because: str | None
-    run_id: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedModel:
-    """A version in memory. `notice` tells of trouble that did not prevent it from loading."""
-
-    name: str
-    version: int
-    variants: Mapping[str, Model]
-    tags: Mapping[str, str]
-    notice: str | None = None
-
-    @property
-    def model_version(self) -> str:
-        """Return `name/version`, as forecasts record it."""
-        return f"{self.name}/{self.version}"
-
-
-def registered_name(commodity: str, *, interval_minutes: int) -> str:
-    """Return the name of the registered model of a commodity and interval class, as `load-electricity-60min`."""
-    return f"load-{commodity.replace('_', '-')}-{interval_minutes}min"
+_EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+_METRICS_A_CALL = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,22 +70,22 @@ class Registry:
         metrics: Metrics,
         plots: Mapping[str, bytes],
         input_example: pl.DataFrame,
+        decision: Decision | None = None,
     ) -> ModelVersion:
-        """Log a run and register its model; it becomes `challenger`, the first one `champion` if it beats last week.
+        """Log a run and register its model as `challenger`; also as `champion` if the decision says so.
 
         `metrics` holds values on unseen days by method, `model` and every baseline; `plots` PNG files by name;
-        `input_example` a few rows of features, from which signature and example are made.
+        `input_example` a few rows of features, from which signature and example are made. Without a decision the
+        metrics decide over a first version, and a later one waits as challenger.
 
         Raises:
             ModelError: the store refuses; UnresolvedModelError with `registry_unreachable`: it is not there.
         """
         with self._session() as client:
-            has_champion = _version_of(client, name, "champion") is not None
-            obstacle = None if has_champion else judge_first_version(metrics)
-            promoted = not has_champion and obstacle is None
-            said = verdict(has_champion=has_champion, obstacle=obstacle)
-            text = card(name, facts=facts, metrics=metrics, verdict=said)
-            tags = facts.tags() | {"verdict": said} | ({"not_promoted_because": obstacle} if obstacle else {})
+            before = _version_of(client, name, "champion")
+            made = decision or decision_by_metrics(metrics, has_champion=before is not None)
+            text = card(name, facts=facts, metrics=metrics, verdict=made.verdict)
+            tags = facts.tags() | made.tags()
             run_id, source, model_id, digest = self._log(
                 client, variants, facts=facts, metrics=metrics, plots=plots, example=input_example, text=text, name=name
             )
@@ -129,19 +94,34 @@ class Registry:
             created = client.create_model_version(
                 name, source=source, run_id=run_id, model_id=model_id, tags=tags, description=text
             )
-            aliases: tuple[Alias, ...] = ("challenger", "champion") if promoted else ("challenger",)
-            for alias in aliases:
-                client.set_registered_model_alias(name, alias, created.version)
+            aliases: tuple[Alias, ...] = ("challenger", "champion") if made.is_promoted else ("challenger",)
+            client.set_registered_model_alias(name, "challenger", created.version)
+            if made.is_promoted:
+                how: How = "evidence" if before is not None and not made.is_first else "first"
+                at_utc = datetime.fromtimestamp(created.creation_timestamp / 1000, tz=UTC)
+                version = client.get_model_version(name, created.version)
+                crown(client, name, version, before=before, how=how, reason=made.verdict, at_utc=at_utc)
         return ModelVersion(
             name=name,
             version=int(created.version),
             aliases=aliases,
-            not_promoted_because=obstacle,
+            not_promoted_because=tags.get("not_promoted_because"),
             run_id=run_id,
         )
 
-    def promote(self, name: str, version: int) -> None:
-        """Make a version champion; the champion before it is kept as `previous_champion`.
+    def promote(
+        self,
+        name: str,
+        version: int,
+        *,
+        now: datetime,
+        reason: str,
+        how: How = "by hand",
+        decision: Decision | None = None,
+    ) -> Promotion | None:
+        """Make a version champion and return the record; the champion before it is kept as `previous_champion`.
+
+        A decision is kept with the version as its newest evidence. None where the version is champion already.
 
         Raises:
             ModelError: there is no such version.
@@ -150,23 +130,59 @@ class Registry:
             client.get_model_version(name, str(version))
             before = _version_of(client, name, "champion")
             if before is not None and int(before.version) == version:
-                return
-            if before is not None:
-                client.set_registered_model_alias(name, "previous_champion", before.version)
-            client.set_registered_model_alias(name, "champion", str(version))
+                return None
+            for key, value in (decision.tags() if decision else {}).items():
+                client.set_model_version_tag(name, str(version), key, value)
+            found = client.get_model_version(name, str(version))
+            return crown(client, name, found, before=before, how=how, reason=reason, at_utc=now)
 
-    def rollback(self, name: str) -> int:
-        """Make the previous champion champion again and return its version; the two change places.
+    def rollback(self, name: str, *, now: datetime, reason: str) -> Promotion:
+        """Make the previous champion champion again and return the record; the two change places.
 
         Raises:
             ModelError: no previous champion is known.
         """
-        with self._session() as client:
-            previous = _version_of(client, name, "previous_champion")
+        previous = self.version(name, alias="previous_champion")
         if previous is None:
             raise ModelError(f"{name} has no previous champion to roll back to; `promote` a version instead.")
-        self.promote(name, int(previous.version))
-        return int(previous.version)
+        done = self.promote(name, previous, now=now, reason=reason, how="rollback")
+        if done is None:
+            raise ModelError(f"{name} has version {previous} as champion and as previous one; `promote` another.")
+        return done
+
+    def promotions(self, name: str | None = None) -> list[Promotion]:
+        """Return every change of champion, of one model or of all, oldest first."""
+        names = [name] if name else self.names()
+        with self._session() as client:
+            found = [each for one in names if _exists(client, one) for each in promotions_of(client, one)]
+        return sorted(found, key=lambda each: (each.at_utc, each.name))
+
+    def names(self) -> list[str]:
+        """Return the names of all registered models."""
+        with self._session() as client:
+            return sorted(each.name for each in client.search_registered_models(max_results=1000))
+
+    def versions(self, name: str) -> list[Listed]:
+        """Return the versions of a model, newest first; none where the model is unknown."""
+        with self._session() as client:
+            return versions_of(client, name) if _exists(client, name) else []
+
+    def log_live(self, name: str, *, version: int, measured: Mapping[datetime, Mapping[str, float]]) -> None:
+        """Add to a version's run what was measured of it in use, by issue time; MLflow draws it over the days.
+
+        The same figures again change nothing; the step is the day since 1970.
+        """
+        with self._session() as client:
+            import mlflow
+
+            run_id = client.get_model_version(name, str(version)).run_id
+            metrics = [
+                mlflow.entities.Metric(f"live/{metric}", value, int(at.timestamp() * 1000), at.toordinal() - _EPOCH_DAY)
+                for at, values in measured.items()
+                for metric, value in values.items()
+            ]
+            for start in range(0, len(metrics), _METRICS_A_CALL):
+                client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_CALL])
 
     def version(self, name: str, *, alias: Alias = "champion") -> int | None:
         """Return the version behind an alias, or None where the model or the alias does not exist."""
@@ -245,16 +261,7 @@ class Registry:
                 path = self._fetch(found, Path(scratch))
                 if self.cache_folder is not None:
                     keep_archive(self.cache_folder, found, path)
-            if fingerprint(path) != found.digest:
-                raise UnresolvedModelError(
-                    f"The archive of {found.name} version {found.version} is not the one that was registered "
-                    f"(SHA-256 differs); roll back or register again.",
-                    reason="model_broken",
-                )
-            try:
-                variants = read_archive(path)
-            except ModelError as error:
-                raise UnresolvedModelError(str(error), reason="model_broken") from error
+            variants = read_whole(path, found)
         return LoadedModel(name=found.name, version=found.version, variants=variants, tags=found.tags, notice=notice)
 
     def _fetch(self, found: Found, scratch: Path) -> Path:
@@ -312,6 +319,7 @@ class Registry:
                 mlflow.log_metrics(flat_metrics(metrics), model_id=logged.model_id)
                 mlflow.set_tags(facts.tags() | {"registered_model": name, "mlflow.note.content": text})
                 mlflow.log_text(text, "model_card.md")
+                mlflow.log_text(card_page(text, plots=plots), "model_card.html")
                 for file, content in plots.items():
                     picture = Path(scratch) / file
                     picture.write_bytes(content)
@@ -339,8 +347,10 @@ class Registry:
         trouble = trouble_with_store(self.tracking_uri)
         if trouble is not None:
             raise UnresolvedModelError(trouble, reason="registry_unreachable")
-        for variable, value in _CLIENT_LIMITS.items():
+        for variable, value in CLIENT_LIMITS.items():
             os.environ.setdefault(variable, value)
+        if self.artifact_folder is not None:
+            point_to_where_it_lies(self.tracking_uri, experiment=_EXPERIMENT, artifact_folder=self.artifact_folder)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mlflow
@@ -354,7 +364,7 @@ class Registry:
             try:
                 yield mlflow.MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
             except MlflowException as error:
-                raise _as_ours(error, self.tracking_uri) from error
+                raise as_ours(error, self.tracking_uri) from error
 
 
 def _version_of(client: Any, name: str, alias: Alias) -> Any | None:
@@ -372,7 +382,7 @@ def _ensure_registered(client: Any, name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, description=f"{name}: see the card of each version.")
+        client.create_registered_model(name, description=about(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -388,10 +398,3 @@ def _exists(client: Any, name: str) -> bool:
             return False
         raise
     return True
-
-
-def _as_ours(error: Any, tracking_uri: str) -> ModelError:
-    message = f"The model registry at {shown(tracking_uri)} answers: {error}"
-    if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
-        return UnresolvedModelError(message, reason="registry_unreachable")
-    return ModelError(message)

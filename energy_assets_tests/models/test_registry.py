@@ -1,9 +1,10 @@
 """The registry against a real MLflow store on SQLite: versions, aliases, refusals, and every way it can fail."""
 
 import math
+import shutil
 import socket
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +13,11 @@ import pytest
 from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import ModelError
 from energy_assets.models.archive import ARCHIVE_NAME, read_archive, write_archive
-from energy_assets.models.card import TrainingFacts, card, flat_metrics, judge_first_version, skill
+from energy_assets.models.card import TrainingFacts, card, card_page, flat_metrics, judge_first_version, skill
+from energy_assets.models.evaluation import Skill
+from energy_assets.models.promotion import Decision, Evidence
 from energy_assets.models.registry import LoadedModel, Registry, UnresolvedModelError, registered_name
+from energy_assets.models.succession import about
 from energy_assets_tests.models.constant_model import ConstantModel
 
 NAME = registered_name("electricity", interval_minutes=60)
@@ -49,10 +53,22 @@ FEATURES = pl.DataFrame(
 )
 
 
-def register(registry: Registry, level: float, metrics: dict[str, dict[str, float]], name: str = NAME):
+def register(
+    registry: Registry,
+    level: float,
+    metrics: dict[str, dict[str, float]],
+    name: str = NAME,
+    decision: Decision | None = None,
+):
     variants = {"full": ConstantModel(level), "without_weather": ConstantModel(level * 2)}
     return registry.register(
-        variants, name=name, facts=FACTS, metrics=metrics, plots={"skill.png": b"\x89PNG"}, input_example=FEATURES
+        variants,
+        name=name,
+        facts=FACTS,
+        metrics=metrics,
+        plots={"skill.png": b"\x89PNG"},
+        input_example=FEATURES,
+        decision=decision,
     )
 
 
@@ -94,10 +110,10 @@ def test_first_version_is_champion_and_later_ones_wait_as_challengers(store: Pat
 def test_rollback_restores_identical_forecasts(store: Path):
     registry = at(store)
     before = registry.resolve(NAME).variants["full"].predict(FEATURES)
-    registry.promote(NAME, 2)
+    registry.promote(NAME, 2, now=T0, reason="a test")
     assert medians(registry.resolve(NAME)) == [4.0, 20.0]
     assert registry.version(NAME, alias="previous_champion") == 1
-    assert registry.rollback(NAME) == 1
+    assert registry.rollback(NAME, now=T0 + timedelta(days=1), reason="it was worse").version == 1
     assert registry.resolve(NAME).variants["full"].predict(FEATURES).equals(before)
     assert registry.version(NAME, alias="previous_champion") == 2
 
@@ -105,13 +121,13 @@ def test_rollback_restores_identical_forecasts(store: Path):
 def test_promoting_the_champion_again_keeps_the_previous_one(store: Path):
     registry = at(store)
     before = registry.version(NAME, alias="previous_champion")
-    registry.promote(NAME, registry.version(NAME) or 0)
+    assert registry.promote(NAME, registry.version(NAME) or 0, now=T0, reason="again") is None
     assert registry.version(NAME, alias="previous_champion") == before
 
 
 def test_promoting_what_does_not_exist_is_refused(store: Path):
     with pytest.raises(ModelError, match="99"):
-        at(store).promote(NAME, 99)
+        at(store).promote(NAME, 99, now=T0, reason="none")
 
 
 def test_first_version_worse_than_last_week_stays_challenger_and_says_why(store: Path):
@@ -126,7 +142,106 @@ def test_first_version_worse_than_last_week_stays_challenger_and_says_why(store:
     challenger = registry.resolve(name, alias="challenger")
     assert challenger.tags["not_promoted_because"] == made.not_promoted_because
     with pytest.raises(ModelError, match="no previous champion"):
-        registry.rollback(name)
+        registry.rollback(name, now=T0, reason="none")
+
+
+def test_every_change_of_champion_is_recorded_with_its_reason(store: Path):
+    registry = at(store)
+    name = registered_name("steam", interval_minutes=60)
+    register(registry, 1.0, GOOD, name)
+    found = Evidence(
+        rival="version 1",
+        metric="pinball",
+        skill=Skill(value=0.05, low=0.02, high=0.08),
+        coverage=0.79,
+        rival_coverage=0.75,
+        starts_at_utc=T0 - timedelta(days=14),
+        ends_at_utc=T0,
+        days=14,
+        meters=2,
+    )
+    better = Decision(is_promoted=True, is_first=False, verdict="champion: better", evidence=found)
+    assert register(registry, 2.0, GOOD, name, decision=better).aliases == ("challenger", "champion")
+    worse = Decision(is_promoted=False, is_first=False, verdict="stays challenger, it is worse")
+    assert register(registry, 3.0, GOOD, name, decision=worse).not_promoted_because == worse.verdict
+    registry.promote(name, 3, now=T0, reason="the boss says so", how="forced")
+    registry.rollback(name, now=T0 + timedelta(hours=1), reason="the boss was wrong")
+    record = sorted(registry.promotions(name), key=lambda each: (each.how, each.version))
+    assert [(each.how, each.previous, each.version) for each in record] == [
+        ("evidence", 1, 2),
+        ("first", None, 1),
+        ("forced", 2, 3),
+        ("rollback", 3, 2),
+    ]
+    assert record[0].figures["skill_interval"] == "+0.0200 to +0.0800 (95%)"
+    assert record[2].figures == {}
+    assert record[3].reason == "the boss was wrong"
+    assert record[3].at_utc == T0 + timedelta(hours=1)
+    assert all(len(each.archive_sha256) == 64 for each in record)
+    listed = registry.versions(name)
+    assert [(each.version, each.aliases) for each in listed] == [
+        (3, ("challenger", "previous_champion")),
+        (2, ("champion",)),
+        (1, ()),
+    ]
+    assert listed[1].tags["champion_because"] == "the boss was wrong"
+    assert listed[2].metrics["skill/last_week"] == pytest.approx(0.2)
+    assert name in registry.names()
+
+
+def test_measured_error_in_use_is_drawn_over_the_days_and_the_same_again_changes_nothing(store: Path):
+    import mlflow
+
+    registry = at(store)
+    measured = {T0: {"nmae": 0.1, "coverage_80": 0.8}, T0 + timedelta(days=1): {"nmae": 0.2}}
+    for _ in range(2):
+        registry.log_live(NAME, version=1, measured=measured)
+    client = mlflow.MlflowClient(tracking_uri=registry.tracking_uri, registry_uri=registry.tracking_uri)
+    run_id = client.get_model_version(NAME, "1").run_id
+    history = sorted((each.step, each.value) for each in client.get_metric_history(run_id, "live/nmae"))
+    day = (T0.date() - date(1970, 1, 1)).days
+    assert history == [(day, 0.1), (day + 1, 0.2)]
+
+
+@pytest.mark.parametrize("way", [pytest.param("move", id="moved"), pytest.param("copytree", id="copied")])
+def test_a_store_that_was_moved_or_copied_serves_from_where_it_lies(tmp_path: Path, way: str):
+    import mlflow
+
+    before, after = tmp_path / "old home" / "mlflow", tmp_path / "new" / "mlflow"
+    register(at(before), 1.5, GOOD)
+    getattr(shutil, way)(before.parent, after.parent)
+    registry = at(after)
+    assert medians(registry.resolve(NAME)) == [3.0, 15.0]
+    client = mlflow.MlflowClient(tracking_uri=registry.tracking_uri, registry_uri=registry.tracking_uri)
+    run_id = client.get_model_version(NAME, "1").run_id
+    assert [item.path for item in client.list_artifacts(run_id, "plots")] == ["plots/skill.png"]
+    assert {item.path for item in client.list_artifacts(run_id)} == {"plots", "model_card.md", "model_card.html"}
+    assert client.get_run(run_id).info.artifact_uri.startswith(after.as_uri())
+    assert register(registry, 2.0, GOOD).version == 2
+    new = {path.relative_to(after) for path in after.rglob(ARCHIVE_NAME)}
+    old = {path.relative_to(before) for path in before.rglob(ARCHIVE_NAME)}
+    assert len(new - old) == (1 if way == "copytree" else 2)
+
+
+def test_a_store_elsewhere_than_its_artifacts_is_left_alone(tmp_path: Path):
+    register(at(tmp_path / "a"), 1.0, GOOD)
+    other = Registry(tracking_uri=at(tmp_path / "a").tracking_uri, artifact_folder=tmp_path / "b" / "artifacts")
+    assert medians(other.resolve(NAME)) == [2.0, 10.0]
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_card_is_also_a_page_with_its_plots():
+    page = card_page(card(NAME, facts=FACTS, metrics=GOOD, verdict="a < b"), plots={"skill.png": b"png"})
+    assert "<b>load-electricity-60min</b>" in page
+    assert "<td>last_week</td><td></td><td>0.1</td><td>+20.0%</td>" in page
+    assert "a &lt; b" in page
+    assert 'src="data:image/png;base64,cG5n"' in page
+    assert "**" not in page
+
+
+def test_the_description_of_a_registered_model_names_what_it_is_for():
+    text = about("load-chilled-water-15min")
+    assert "**chilled water** meters with readings every **15 minutes**" in text
 
 
 def test_mlflow_serves_the_same_numbers_and_shows_card_metrics_and_plots(store: Path):
@@ -144,6 +259,7 @@ def test_mlflow_serves_the_same_numbers_and_shows_card_metrics_and_plots(store: 
     )
     assert run.data.params == {"trees": "50"}
     assert [item.path for item in client.list_artifacts(run.info.run_id, "plots")] == ["plots/skill.png"]
+    registry.version(NAME)  # MLflow keeps the address of the store that was asked last
     served = mlflow.pyfunc.load_model(f"models:/{NAME}/3")
     assert served.metadata.signature.inputs.input_names() == FEATURES.columns
     assert served.predict(pyfunc.to_wire(FEATURES))["q50"].to_list() == [6.0, 30.0]

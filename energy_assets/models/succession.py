@@ -1,0 +1,87 @@
+"""Who is champion, who was, and how that came about: aliases of a registered model and the record of its promotions.
+
+Works on a client of the registry that is given; the record is kept as tags of the registered model, one a promotion.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from energy_assets.models.versions import How, Listed, Promotion, promotion_from
+
+_RECORD = "promotion."
+
+
+def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason: str, at_utc: datetime) -> Promotion:
+    """Make a version champion, keep the one before under its alias, record why, and return the record.
+
+    The record comes first: a champion that nothing explains would be worse than a record whose alias is set next.
+    """
+    tags = dict(version.tags)
+    figures = {key: value for key, value in tags.items() if key.startswith(("skill", "coverage", "judged", "compared"))}
+    promotion = Promotion(
+        name=name,
+        version=int(version.version),
+        previous=None if before is None else int(before.version),
+        at_utc=at_utc.astimezone(UTC),
+        how=how,
+        reason=reason,
+        archive_sha256=tags.get("archive_sha256", ""),
+        figures=figures if how in ("first", "evidence", "by hand") else {},
+    )
+    number = len(promotions_of(client, name)) + 1
+    client.set_registered_model_tag(name, f"{_RECORD}{number:04d}", promotion.text())
+    if before is not None:
+        client.set_registered_model_alias(name, "previous_champion", before.version)
+    client.set_registered_model_alias(name, "champion", version.version)
+    client.set_model_version_tag(name, version.version, "champion_since", f"{at_utc:%Y-%m-%d %H:%M}")
+    client.set_model_version_tag(name, version.version, "champion_because", reason)
+    return promotion
+
+
+def promotions_of(client: Any, name: str) -> list[Promotion]:
+    """Return the promotions of a registered model, oldest first."""
+    tags = client.get_registered_model(name).tags
+    return [promotion_from(name, tags[key]) for key in sorted(tags) if key.startswith(_RECORD)]
+
+
+def versions_of(client: Any, name: str) -> list[Listed]:
+    """Return the versions of a registered model, newest first, with the aliases that they have now."""
+    by_version: dict[int, list[str]] = {}
+    for alias, version in client.get_registered_model(name).aliases.items():
+        by_version.setdefault(int(version), []).append(alias)
+    found = client.search_model_versions(f"name='{name}'", max_results=1000)
+    return [
+        Listed(
+            name=name,
+            version=int(each.version),
+            aliases=tuple(sorted(by_version.get(int(each.version), []))),
+            tags=dict(each.tags),
+            metrics=dict(client.get_run(each.run_id).data.metrics) if each.run_id else {},
+            registered_at_utc=datetime.fromtimestamp(each.creation_timestamp / 1000, tz=UTC),
+        )
+        for each in sorted(found, key=lambda each: -int(each.version))
+    ]
+
+
+def about(name: str) -> str:
+    """Return the description of a registered model, in Markdown, as MLflow shows it above its versions."""
+    _, commodity, interval = name.split("-", 1)[0], *name.split("-", 1)[1].rsplit("-", 1)
+    return "\n".join(
+        [
+            f"Quantile forecasts of **{commodity.replace('-', ' ')}** meters with readings every "
+            f"**{interval.removesuffix('min')} minutes**: kWh per interval for the delivery day, for all meters of "
+            f"this class at once.",
+            "",
+            "- `champion` makes tonight's forecasts; `challenger` is the newest version; `previous_champion` is what "
+            "`energy models rollback` brings back.",
+            "- A challenger becomes champion only if a paired block bootstrap on days that neither model has seen "
+            "favours it and its 80 % band holds what it claims. The tags `verdict`, `skill_…`, `coverage_…` and "
+            "`judged_…` of a version are that evidence; the tags `promotion.…` of this model record every change.",
+            "- Each version's description is its card; its run holds metrics, plots and `model_card.html`, and from "
+            "then on its error in use (`live/…`), night after night.",
+            "",
+            f"`energy models list` · `energy models compare {name}` · `energy models rollback {name} --reason …`",
+        ]
+    )
