@@ -7,11 +7,24 @@ import sys
 
 from rich.markup import escape
 
-from energy_assets.cli import files, forecasts, jobs, ledger, messages, prices, record, sources, weather
+from energy_assets.cli import backtest, files, forecasts, jobs, ledger, messages, prices, record, sources, weather
 from energy_assets.cli.root import app, console
 from energy_assets.errors import EnergyAssetsError
 
-__all__ = ["app", "files", "forecasts", "jobs", "ledger", "main", "messages", "prices", "record", "sources", "weather"]
+__all__ = [
+    "app",
+    "backtest",
+    "files",
+    "forecasts",
+    "jobs",
+    "ledger",
+    "main",
+    "messages",
+    "prices",
+    "record",
+    "sources",
+    "weather",
+]
 
 
 def main() -> None:

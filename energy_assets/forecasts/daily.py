@@ -8,6 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from energy_assets.contracts import QUANTILE_COLUMNS
+from energy_assets.features.horizon import DELIVERY_DATE, Horizon
 from energy_assets.features.lags import ANALOGUE_COLUMNS
 from energy_assets.forecasts.hierarchy import aggregate
 from energy_assets.forecasts.ladder import KEY, Champion, Widening, forecast_meters
@@ -54,18 +55,44 @@ def forecast_delivery(
         dependence: correlation of errors, as `learning` estimates it; its defaults where nothing was learnt.
         widening: factors on the bands by rung, as `learning.widening_of` measures them; defaults likewise.
     """
-    known = standing(readings, meters=meters, premises=premises, issued_at_utc=issued_at_utc)
-    rows = forecast_meters(
+    rows = forecast_issue(
         features,
-        slots=delivery_slots(meters, sites=sites, issued_at_utc=issued_at_utc),
-        known=known,
+        readings=readings,
+        meters=meters,
+        premises=premises,
+        sites=sites,
+        champions=champions,
+        issued_at_utc=issued_at_utc,
+        features_hash=features_hash,
+        widening=widening,
+    )
+    sums = aggregate(rows, meters=meters, dependence=dependence or Dependence(), seed=seed)
+    return pl.concat([rows, sums])
+
+
+def forecast_issue(
+    features: pl.DataFrame,
+    *,
+    readings: pl.DataFrame,
+    meters: pl.DataFrame,
+    premises: pl.DataFrame,
+    sites: pl.DataFrame,
+    champions: Mapping[str, Champion],
+    issued_at_utc: datetime,
+    features_hash: str,
+    widening: Widening | None = None,
+    horizon: Horizon = DELIVERY_DATE,
+) -> pl.DataFrame:
+    """Return the meter rows of `forecast_delivery`, for any horizon: what night and back-test have in common."""
+    return forecast_meters(
+        features,
+        slots=delivery_slots(meters, sites=sites, issued_at_utc=issued_at_utc, horizon=horizon),
+        known=standing(readings, meters=meters, premises=premises, issued_at_utc=issued_at_utc),
         champions=champions,
         analogue=analogue_quantiles,
         features_hash=features_hash,
         widening={**DEFAULT_WIDENING, **(widening or {})},
     )
-    sums = aggregate(rows, meters=meters, dependence=dependence or Dependence(), seed=seed)
-    return pl.concat([rows, sums])
 
 
 def analogue_quantiles(features: pl.DataFrame) -> pl.DataFrame:

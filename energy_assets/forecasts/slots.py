@@ -9,7 +9,8 @@ import polars as pl
 
 from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import ContractError
-from energy_assets.features import horizon
+from energy_assets.features.horizon import DELIVERY_DATE, Horizon
+from energy_assets.features.horizon import slots as horizon_slots
 
 _SCHEMA = pl.Schema(
     {
@@ -23,8 +24,10 @@ _SCHEMA = pl.Schema(
 )
 
 
-def delivery_slots(meters: pl.DataFrame, *, sites: pl.DataFrame, issued_at_utc: datetime) -> pl.DataFrame:
-    """Return one row per meter and slot from the issue to the end of the local delivery date, the day after the issue.
+def delivery_slots(
+    meters: pl.DataFrame, *, sites: pl.DataFrame, issued_at_utc: datetime, horizon: Horizon = DELIVERY_DATE
+) -> pl.DataFrame:
+    """Return one row per meter and slot of the horizon: by default up to the end of the local day after the issue.
 
     `meters` and `sites` follow their contracts; a site that is missing from `sites` counts as UTC. A meter has only
     the slots within its service. Columns: meter_id, issued_at_utc, starts_at_utc, interval_minutes, local_hour (0-23),
@@ -35,15 +38,23 @@ def delivery_slots(meters: pl.DataFrame, *, sites: pl.DataFrame, issued_at_utc: 
     """
     zones = dict(sites.select("site_id", "timezone").iter_rows())
     frames = [
-        _class_slots(group, timezone=zones.get(str(site_id), "UTC"), minutes=int(minutes), issued_at_utc=issued_at_utc)
+        _class_slots(
+            group,
+            timezone=zones.get(str(site_id), "UTC"),
+            minutes=int(minutes),
+            issued_at_utc=issued_at_utc,
+            horizon=horizon,
+        )
         for (site_id, minutes), group in meters.partition_by("site_id", "interval_minutes", as_dict=True).items()
     ]
     return pl.concat([_SCHEMA.to_frame(), *frames]).sort("meter_id", "starts_at_utc")
 
 
-def _class_slots(meters: pl.DataFrame, *, timezone: str, minutes: int, issued_at_utc: datetime) -> pl.DataFrame:
+def _class_slots(
+    meters: pl.DataFrame, *, timezone: str, minutes: int, issued_at_utc: datetime, horizon: Horizon
+) -> pl.DataFrame:
     try:
-        starts = horizon.slots(issued_at_utc, timezone=timezone, interval_minutes=minutes)
+        starts = horizon_slots(issued_at_utc, timezone=timezone, interval_minutes=minutes, horizon=horizon)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ContractError(f"metering.sites names the unknown time zone {timezone!r}; use an IANA name.") from error
     local = pl.col("starts_at_utc").dt.convert_time_zone(timezone)
