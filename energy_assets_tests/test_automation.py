@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from energy_assets.defs.jobs import (
     nightly_skill,
 )
 from energy_assets.lake import Lake
+from energy_assets.models.card import TrainingFacts
 from energy_assets.models.registry import Registry
 from energy_assets.readings.source import Source, save_source
 from energy_assets.settings import Settings
@@ -87,7 +89,7 @@ def test_a_changed_file_asks_for_the_history_and_an_unchanged_one_does_not(tmp_p
 class World:
     """A lake in which one champion forecast 100 kWh for every hour, and a registry that knows its error before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, facts: TrainingFacts = FACTS) -> None:
         self.lake = Lake.from_settings(Settings(home=folder))
         self.registry = Registry(
             tracking_uri=f"sqlite:///{folder / 'mlflow.sqlite'}", artifact_folder=folder / "artifacts"
@@ -95,7 +97,7 @@ class World:
         self.registry.register(
             {"full": ConstantModel(1.0), "without_weather": ConstantModel(1.0)},
             name=MODEL,
-            facts=FACTS,
+            facts=facts,
             metrics={"model": {"nmae": 0.10}, "last_week": {"nmae": 0.20}},
             plots={"skill.png": b"\x89PNG"},
             input_example=FEATURES,
@@ -190,14 +192,43 @@ def test_drift_asks_for_training_with_the_reason(
     assert world.asked() == ([] if expected is None else [f"{MODEL}: {expected}"])
 
 
-def test_drift_is_judged_once_a_forecast_and_asks_at_most_once_in_three_days(world: World) -> None:
+def test_drift_is_judged_once_a_forecast_and_asks_at_most_once_a_week(world: World) -> None:
     world.cursor = None
     asked = []
-    for day in range(5):
+    for day in range(9):
         world.live(earlier_kwh=130.0, recent_kwh=130.0, now=NOW + timedelta(days=day))
         asked.append(len(world.asked()))
         assert world.asked() == []
-    assert asked == [1, 0, 0, 1, 0]
+    assert asked == [1, 0, 0, 0, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("days_since", "expected"),
+    [
+        # A back-filled instance is trained on yesterday's readings just before its sensors look for the first time.
+        pytest.param(1, 0, id="the first start after energy run"),
+        pytest.param(6, 0, id="six days later"),
+        pytest.param(7, 1, id="a week later"),
+    ],
+)
+def test_a_model_that_was_trained_lately_is_not_trained_for_drift_again(
+    tmp_path: Path, days_since: int, expected: int
+) -> None:
+    trained_to = NOW - timedelta(days=days_since)
+    world = World(tmp_path, facts=replace(FACTS, unseen_ends_at_utc=trained_to))
+    world.live(earlier_kwh=130.0, recent_kwh=130.0)
+    assert len(world.asked()) == expected
+    world.lake.close()
+
+
+def test_drift_asks_for_the_models_that_drifted_only(world: World) -> None:
+    world.cursor = None
+    world.live(earlier_kwh=130.0, recent_kwh=130.0)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, resources={"lake": world.lake, "registry": world.registry})
+        request = (drift.evaluate_tick(context).run_requests or [])[0]
+    assert request.run_config == {"ops": {"models__load": {"config": {"only": [MODEL]}}}}
+    assert dg.validate_run_config(defs.resolve_job_def("training"), request.run_config)
 
 
 def test_new_readings_of_a_day_ask_for_what_follows_of_that_day_only() -> None:

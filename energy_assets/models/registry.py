@@ -28,7 +28,7 @@ from energy_assets.models.moved_store import point_to_where_it_lies
 from energy_assets.models.promotion import Decision
 from energy_assets.models.signature import signature_of
 from energy_assets.models.store_probe import CLIENT_LIMITS, as_ours, shown, trouble_with_store
-from energy_assets.models.succession import about, crown, promotions_of, versions_of
+from energy_assets.models.succession import about, crown, listed, promotions_of, versions_of
 from energy_assets.models.versions import (
     Alias,
     How,
@@ -190,11 +190,11 @@ class Registry:
             found = _version_of(client, name, alias)
         return None if found is None else int(found.version)
 
-    def metrics(self, name: str, *, alias: Alias = "champion") -> dict[str, float]:
-        """Return what was measured of the version behind an alias on unseen days; empty where there is none."""
+    def described(self, name: str, *, alias: Alias = "champion") -> Listed | None:
+        """Return the version behind an alias with its tags and metrics; None where there is none."""
         with self._session() as client:
             found = _version_of(client, name, alias)
-            return {} if found is None else dict(client.get_run(found.run_id).data.metrics)
+            return None if found is None else listed(client, found, aliases=(alias,))
 
     def snapshots_learned_from(self) -> list[int]:
         """Return the lake snapshots that any registered version learned from; they must outlive maintenance."""

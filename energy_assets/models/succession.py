@@ -5,6 +5,7 @@ Works on a client of the registry that is given; the record is kept as tags of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,16 +54,21 @@ def versions_of(client: Any, name: str) -> list[Listed]:
         by_version.setdefault(int(version), []).append(alias)
     found = client.search_model_versions(f"name='{name}'", max_results=1000)
     return [
-        Listed(
-            name=name,
-            version=int(each.version),
-            aliases=tuple(sorted(by_version.get(int(each.version), []))),
-            tags=dict(each.tags),
-            metrics=dict(client.get_run(each.run_id).data.metrics) if each.run_id else {},
-            registered_at_utc=datetime.fromtimestamp(each.creation_timestamp / 1000, tz=UTC),
-        )
+        listed(client, each, aliases=by_version.get(int(each.version), []))
         for each in sorted(found, key=lambda each: -int(each.version))
     ]
+
+
+def listed(client: Any, version: Any, *, aliases: Sequence[str]) -> Listed:
+    """Return a version as a list shows it."""
+    return Listed(
+        name=version.name,
+        version=int(version.version),
+        aliases=tuple(sorted(aliases)),
+        tags=dict(version.tags),
+        metrics=dict(client.get_run(version.run_id).data.metrics) if version.run_id else {},
+        registered_at_utc=datetime.fromtimestamp(version.creation_timestamp / 1000, tz=UTC),
+    )
 
 
 def about(name: str) -> str:
