@@ -22,6 +22,8 @@ from energy_assets.community.weather import Weather
 WARM_UP_DAYS = 5
 ONE_WAY_EFFICIENCY = 0.95
 STANDBY_KW = 0.006
+_EVENT_SHARE = 0.66
+_EVENT_KWH = 0.24
 
 # Chance weights over the day of being at home and doing things: (centre, width, height) on working days and free days.
 _BUMPS: dict[int, tuple[tuple[tuple[float, float, float], ...], tuple[tuple[float, float, float], ...]]] = {
@@ -162,26 +164,48 @@ def _activity(homes: Dwellings, local: _Clock) -> Array:
     return level / 0.45
 
 
+def _habits(homes: Dwellings, local: _Clock, *, seed: int) -> Array:
+    """Return what each home does more and less than others at its own hours, of working and of free days; mean 1."""
+    centres = np.arange(24) + 0.5
+    apart = np.minimum(np.abs(centres[:, None] - centres), 24 - np.abs(centres[:, None] - centres))
+    smooth = np.exp(-0.5 * (apart / 0.9) ** 2)
+    free = np.isin(local.kind, (SATURDAY, SUNDAY)).astype(int)
+    own = np.empty((len(homes), local.hour.size))
+    for row, name in enumerate(homes.names):
+        g = stream(seed, SOURCE, name, "habits", block=0)
+        usual = g.standard_normal(24)
+        curves = np.exp(0.45 * np.stack([usual, 0.6 * usual + 0.8 * g.standard_normal(24)]) @ smooth)
+        own[row] = (curves / curves.mean(axis=1, keepdims=True))[free, local.hour.astype(int) % 24]
+    return own
+
+
+def _lasting(hours: float) -> Array:
+    """Return how an event spreads over its slot and those after it: half of what runs is over within forty minutes."""
+    ends = np.arange(1, round(4 / hours) + 1) * hours
+    share = np.diff(np.concatenate([[0.0], 1 - np.exp(-ends / 0.9)]))
+    return np.asarray(share / share.sum())
+
+
 def _appliances(
     homes: Dwellings, *, place: Place, local: _Clock, sky: Weather, away: Array, block: int, seed: int, hours: float
 ) -> Array:
     slots = local.hour.size
-    life = _activity(homes, local)
+    life = _activity(homes, local) * _habits(homes, local, seed=seed)
     dark = np.repeat(np.exp(-sky.global_horizontal_irradiance_w_m2 / 60), round(1 / hours))[None]
     rate = homes.appliance_kwh_per_day[:, None] / 24 * hours * life * (0.85 + 0.3 * dark)
     load = np.empty((len(homes), slots))
     for row, name in enumerate(homes.names):
         g = stream(seed, SOURCE, name, "appliances", block=block)
-        mood = np.exp(0.22 * g.standard_normal(days_in(block) + 2) - 0.024)[local.day]
+        mood = np.exp(0.2 * g.standard_normal(days_in(block) + 2) - 0.02)[local.day]
         # Events are few and large: kettles, ovens, washing; their number is what varies from day to day.
-        event_kwh = 0.28
-        events = g.poisson(0.72 * rate[row] * mood / event_kwh)
-        sizes = g.gamma(np.maximum(events, 1) * 0.9, 1 / 0.9) * event_kwh * (events > 0)
-        steady = 0.28 * rate[row] * mood * np.exp(0.3 * g.standard_normal(slots))
+        events = g.poisson(_EVENT_SHARE * rate[row] * mood / _EVENT_KWH)
+        sizes = g.gamma(np.maximum(events, 1) * 0.9, 1 / 0.9) * _EVENT_KWH * (events > 0)
+        lasting = np.convolve(sizes, _lasting(hours))[:slots]
+        steady = (1 - _EVENT_SHARE) * rate[row] * mood * np.exp(0.2 * g.standard_normal(slots) - 0.02)
         cooler = 0.035 * hours * (1 + 0.6 * (g.random(slots) < 0.35))
         present = np.where(away[row], 0.04, 1.0)
         base = homes.base_kw[row] * hours * np.where(away[row], 0.75, 1.0) * (1 + 0.04 * g.standard_normal(slots))
-        load[row] = np.maximum(base, 0.01 * hours) + cooler + present * (sizes + steady)
+        load[row] = np.maximum(base, 0.01 * hours) + cooler + present * (lasting + steady)
     if place.country_code != "GB":
         load *= 1 + 0.012 * is_break(place, first_day_of(block))
     return load
