@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -29,8 +28,11 @@ from energy_assets.prices.days import day_slots, read_forecast
 from energy_assets.prices.ladder import DayProblem
 from energy_assets.prices.program import DayLimits
 from energy_assets.prices.response import linear_response
-from energy_assets.prices.settlement import BillTerms, settle
+from energy_assets.prices.settlement import Settled, prices_on, settle_day
+from energy_assets.prices.statements import statements_of
 from energy_assets.prices.supply import marginal_at, supply_cost
+from energy_assets.prices.terms import BillTerms
+from energy_assets.prices.usage import DayUse, LocalDay, counted_meters, use_of_days
 from energy_assets.prices.welfare import price_curve
 from energy_assets.prices.zones import ZoneConfig
 
@@ -161,47 +163,71 @@ def day_costs(net: np.ndarray, *, day: date, zone: ZoneConfig) -> np.ndarray:
 
 
 def settlement() -> None:
+    """Settle 10,000 premises, one in three with panels, for a month: as arrays, and from readings of five days."""
     premises, days = 10_000, 30
-    zone, first = ZoneConfig(), date(2026, 6, 1)
+    zone = ZoneConfig(bill=BillTerms(fixed_charge=5.0, peak_cost_per_kw=2.0))
+    first = date(2026, 6, 1)
+    dates = [first + timedelta(days=i) for i in range(days)]
     curves = pl.concat(
         price_curve(
-            random_day(i, day=first + timedelta(days=i), zone=zone, interval_minutes=15),
+            random_day(i, day=day, zone=zone, interval_minutes=15),
             zone=zone,
-            delivery_date=first + timedelta(days=i),
+            delivery_date=day,
             revision=0,
             published_at_utc=PUBLISHED,
         ).rows
-        for i in range(days)
+        for i, day in enumerate(dates)
     )
-    starts = curves["starts_at_utc"].sort()
     chance = np.random.default_rng(3)
-    with tempfile.TemporaryDirectory() as folder:
-        for part in range(10):
-            count = premises // 10 * len(starts)
-            pl.DataFrame(
-                {
-                    "premise_id": np.repeat([f"p{part * 1000 + i}" for i in range(premises // 10)], len(starts)),
-                    "starts_at_utc": pl.concat([starts] * (premises // 10)),
-                    "import_kwh": chance.gamma(1, 0.1, count),
-                    "export_kwh": np.maximum(chance.normal(-0.1, 0.1, count), 0),
-                    "baseline_kwh": chance.gamma(1, 0.1, count),
-                }
-            ).write_parquet(Path(folder) / f"{part}.parquet")
-        usage = pl.scan_parquet(Path(folder) / "*.parquet")
-        start = time.perf_counter()
-        made = settle(
-            usage,
-            curves=curves,
-            zone=zone,
-            terms=BillTerms(fixed_charge=5.0, peak_cost_per_kw=2.0),
-            period=(first, first + timedelta(days=days)),
-            revision=0,
+    names = [f"p{i}" for i in range(premises)]
+    spent, drawn, parts = 0.0, 0, []
+    for day in dates:
+        size = (96, premises)
+        use = DayUse(
+            day=LocalDay(zone=zone, local_date=day, interval_minutes=15),
+            premise_ids=names,
+            import_wh=(chance.gamma(1, 100, size)).astype(np.int64),
+            export_wh=np.maximum(chance.normal(-100, 300, size), 0).astype(np.int64) * (np.arange(premises) % 3 == 0),
+            baseline_wh=(chance.gamma(1, 100, size)).astype(np.int64),
+            is_estimated=np.zeros(size, dtype=bool),
         )
-        spent = time.perf_counter() - start
-        drawn = usage.select((pl.col("import_kwh") * 1000).round().sum()).collect().item()
-    assert made["import_wh"].sum() == drawn
-    assert made.height == premises
-    print(f"{premises} premises x {days} days x 96 slots: {spent:.1f} s (target 30); {int(drawn)} Wh conserved")
+        drawn += int(use.import_wh.sum())
+        start = time.perf_counter()
+        parts.append(settle_day(use, prices=prices_on(use, curves=curves.filter(delivery_date=day))))
+        spent += time.perf_counter() - start
+    start = time.perf_counter()
+    made = Settled.together(parts)
+    statements = statements_of(made.days, zone=zone, period_start=first)
+    spent += time.perf_counter() - start
+    assert statements["import_wh"].sum() == drawn == made.pools["import_wh"].sum()
+    assert (made.days["grid_amount"] + made.days["local_amount"]).sum() == made.pools["grid_amount"].sum()
+    assert statements.height == premises
+    print(f"{premises} premises x {days} days x 96 slots: {spent:.1f} s (target 30); {drawn} Wh conserved")
+    readings_of_a_day(names, day=LocalDay(zone=zone, local_date=dates[-1], interval_minutes=15))
+
+
+def readings_of_a_day(names: list[str], *, day: LocalDay) -> None:
+    """Make the use of one day from readings: of the day and of the same weekday of four weeks before."""
+    declared = pl.DataFrame({"meter_id": names, "premise_id": names}).with_columns(
+        site_id=pl.lit(day.zone.zone_id), commodity=pl.lit("electricity"), direction=pl.lit("consumption"),
+        interval_minutes=pl.lit(15, pl.Int64), valid_from_utc=pl.lit(None, UTC_TIME),
+        valid_to_utc=pl.lit(None, UTC_TIME),
+    )  # fmt: skip
+    slots = [slot - timedelta(weeks=week) for week in range(5) for slot in day.slots]
+    frame = (
+        pl.DataFrame({"starts_at_utc": slots}, schema={"starts_at_utc": UTC_TIME})
+        .join(declared.select("meter_id"), how="cross")
+        .with_columns(
+            interval_minutes=pl.lit(15, pl.Int64),
+            energy_kwh=(pl.int_range(pl.len()) % 977) / 1000.0,
+            available_at_utc=pl.col("starts_at_utc") + timedelta(minutes=15),
+        )
+    )
+    start = time.perf_counter()
+    (use,) = use_of_days(frame, members=counted_meters(declared), days=[day])
+    spent = time.perf_counter() - start
+    assert use.import_wh.shape == use.baseline_wh.shape == (96, len(names))
+    print(f"one day's use and baseline from {frame.height:,} readings: {spent:.1f} s")
 
 
 if __name__ == "__main__":

@@ -21,3 +21,16 @@ LEDGER_ENTRIES = Table(
     ),
     key=("log_index",),
 )
+
+LEDGER_CHECKPOINTS = Table(
+    schema="ledger",
+    name="checkpoints",
+    description="Signed checkpoints of the transparency log, remembered outside of it; a later log must extend each.",
+    columns=(
+        integer("size", "Entries that the checkpoint signs", 0, "a count"),
+        text("root_sha256", "Root over them, hexadecimal"),
+        text("note", "The checkpoint as signed"),
+        time("seen_at_utc", "When it was first seen"),
+    ),
+    key=("size", "root_sha256"),
+)

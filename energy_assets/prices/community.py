@@ -1,29 +1,29 @@
 """Who pays what inside an energy community: rules that share one grid bill among members, slot by slot, exactly.
 
 Energy is in Wh and prices are in 1e-5 currency/kWh, so that amounts are whole numbers of 1e-8 currency and the members'
-payments sum to the grid's bill in every slot.
+payments sum to the grid's bill in every slot; what they pay each other sums to zero.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from energy_assets.errors import ContractError
 from energy_assets.prices.rounding import Integers, share_exactly
+from energy_assets.prices.terms import Key, Rule
 
-Rule = Literal["d_nem", "mid_market", "supply_demand_ratio", "bill_sharing"]
-Key = Literal["proportional", "static", "dynamic"]
+__all__ = ["Key", "Payments", "Rule", "allocate", "alone", "community_payments"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Payments:
-    """Amounts in 1e-8 currency (slots, members), positive to pay; the local energy each one bought, Wh."""
+    """Amounts in 1e-8 currency (slots, members), positive to pay, and energy in Wh."""
 
     amount: Integers
-    local_wh: Integers
+    local_amount: Integers  # the part of `amount` that goes to other members; sums to zero in every slot
+    local_wh: Integers  # local energy that each member bought
     grid_amount: Integers  # (slots,)
 
 
@@ -36,17 +36,17 @@ def community_payments(
     key: Key = "proportional",
     weights: Integers | None = None,
 ) -> Payments:
-    """Return what each member pays in each slot.
+    """Return what each member pays in each slot; nobody pays more than alone.
 
     Args:
         net_wh: (slots, members) consumption less production, Wh.
         import_units: (slots,) price of the grid's energy, 1e-5 currency/kWh.
         export_units: (slots,) what the grid pays; not above the import price.
-        rule: `d_nem`: everybody at the grid price of the community's own direction (after Alahmed and Tong), which
-            leaves nobody worse off than alone. `mid_market`: local energy half-way between import and export price.
+        rule: `d_nem`: everybody at the grid price of the community's own direction (after Alahmed and Tong).
+            `mid_market`: local energy half-way between import and export price.
             `supply_demand_ratio`: local price falls from import to export price as local supply meets demand.
-            `bill_sharing`: the bill of the community's net by who drew, its earnings by who fed in; a producer may
-            earn less than alone.
+            `bill_sharing`: the bill of the community's net by who drew, its earnings by who fed in; who would pay more
+            than alone pays as alone, and those who gain make up for it in proportion to their gain.
         key: Who gets local energy under `mid_market` and `supply_demand_ratio`: in proportion to demand; by fixed
             shares that lapse when not used; or by shares that are passed on until supply or demand is met.
         weights: (members,) the shares of keys `static` and `dynamic`.
@@ -57,22 +57,22 @@ def community_payments(
     if np.any(export_units > import_units):
         raise ContractError("An export price is above the import price of its slot; members would trade in circles.")
     demand, supply = np.maximum(net_wh, 0), np.maximum(-net_wh, 0)
-    if rule == "d_nem":
-        total = net_wh.sum(axis=1)
-        price = np.where(total >= 0, import_units, export_units)
-        local = share_exactly(np.minimum(demand.sum(axis=1), supply.sum(axis=1)), weights=demand)
-        return Payments(amount=np.asarray(net_wh * price[:, None]), local_wh=local, grid_amount=total * price)
     if rule == "bill_sharing":
-        return _shared_bill(demand, supply=supply, import_units=import_units, export_units=export_units)
-    local = allocate(demand, supply_wh=supply.sum(axis=1), key=key, weights=weights)
+        return _shared_bill(net_wh, import_units=import_units, export_units=export_units)
+    wanted, offered = demand.sum(axis=1), supply.sum(axis=1)
+    if rule == "d_nem":
+        local = share_exactly(np.minimum(wanted, offered), weights=demand)
+        inner = np.where(wanted >= offered, import_units, export_units)
+    else:
+        local = allocate(demand, supply_wh=offered, key=key, weights=weights)
+        inner = _local_price(rule, demand=wanted, supply=offered, import_units=import_units, export_units=export_units)
     sold = share_exactly(local.sum(axis=1), weights=supply)
-    inner = _local_price(
-        rule, demand=demand.sum(axis=1), supply=supply.sum(axis=1), import_units=import_units, export_units=export_units
-    )
-    bought = local * inner[:, None] + (demand - local) * import_units[:, None]
-    earned = sold * inner[:, None] + (supply - sold) * export_units[:, None]
-    grid = (demand - local).sum(axis=1) * import_units - (supply - sold).sum(axis=1) * export_units
-    return Payments(amount=bought - earned, local_wh=local, grid_amount=grid)
+    between = (local - sold) * inner[:, None]
+    with_grid = (demand - local) * import_units[:, None] - (supply - sold) * export_units[:, None]
+    # Of the community's own sums, not of what its members pay: the two are compared.
+    left = local.sum(axis=1)
+    grid = (wanted - left) * import_units - (offered - left) * export_units
+    return Payments(amount=with_grid + between, local_amount=between, local_wh=local, grid_amount=grid)
 
 
 def alone(net_wh: Integers, *, import_units: Integers, export_units: Integers) -> Integers:
@@ -113,9 +113,13 @@ def _local_price(
     return np.clip(np.floor(price).astype(np.int64), export_units, import_units)
 
 
-def _shared_bill(demand: Integers, *, supply: Integers, import_units: Integers, export_units: Integers) -> Payments:
-    total: Integers = demand.sum(axis=1) - supply.sum(axis=1)
+def _shared_bill(net_wh: Integers, *, import_units: Integers, export_units: Integers) -> Payments:
+    demand, supply = np.maximum(net_wh, 0), np.maximum(-net_wh, 0)
+    total: Integers = net_wh.sum(axis=1)
     cost, earnings = np.maximum(total, 0) * import_units, np.maximum(-total, 0) * export_units
-    amount = share_exactly(cost, weights=demand) - share_exactly(earnings, weights=supply)
+    shared = share_exactly(cost, weights=demand) - share_exactly(earnings, weights=supply)
+    gain = alone(net_wh, import_units=import_units, export_units=export_units) - shared
+    lacking = np.maximum(-gain, 0)
+    between = share_exactly(lacking.sum(axis=1), weights=np.maximum(gain, 0)) - lacking
     local = share_exactly(np.minimum(demand.sum(axis=1), supply.sum(axis=1)), weights=demand)
-    return Payments(amount=amount, local_wh=local, grid_amount=cost - earnings)
+    return Payments(amount=shared + between, local_amount=between, local_wh=local, grid_amount=cost - earnings)

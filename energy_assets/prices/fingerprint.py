@@ -16,7 +16,8 @@ from energy_assets.prices.zones import ZoneConfig
 def inputs_hash(zone: ZoneConfig, *, day: DayForecast, delivery_date: date, true_up: float) -> str:
     """Return the SHA-256, in hex, of the zone, the forecast of the day, its date and the revenue carried in."""
     declared = {
-        "zone": zone.model_dump(mode="json"),
+        # Not how bills are made: a curve does not hang on it.
+        "zone": zone.model_dump(mode="json", exclude={"bill", "community"}),
         "delivery_date": delivery_date.isoformat(),
         "true_up": float(true_up).hex(),
         "starts_at_utc": [start.isoformat() for start in day.starts_at_utc],

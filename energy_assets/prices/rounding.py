@@ -20,6 +20,14 @@ def share_exactly(totals: Integers, *, weights: Integers) -> Integers:
     sums = weights.sum(axis=1)
     if np.any((sums == 0) & (totals != 0)):
         raise ValueError("a total cannot be shared among members without weight")
+    busy = np.flatnonzero(totals)
+    shares = np.zeros(weights.shape, dtype=np.int64)
+    if busy.size:
+        shares[busy] = _shares(totals[busy], weights=weights[busy], sums=sums[busy])
+    return shares
+
+
+def _shares(totals: Integers, *, weights: Integers, sums: Integers) -> Integers:
     safe = np.where(sums == 0, 1, sums)
     sign, totals = np.sign(totals), np.abs(totals)
     if totals.size and weights.size and int(totals.max()) * int(weights.max()) >= 2**63:

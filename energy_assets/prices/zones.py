@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from energy_assets.errors import ConfigError
+from energy_assets.prices.terms import BillTerms, CommunityTerms
 
 Rate = Annotated[float, Field(ge=-10_000, le=10_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -136,6 +137,8 @@ class ZoneConfig(_Frozen):
     export_share: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="For export_rule share.")
     export_rate: Rate = Field(0.08, description="For export_rule fixed.")
     legacy_house: LegacyHouse = Field(LegacyHouse(), description="For rule system_003.")
+    bill: BillTerms = Field(BillTerms(), description="Charges of a bill beside the price of energy.")
+    community: CommunityTerms = Field(CommunityTerms(), description="How members share what the grid bills them.")
 
     @field_validator("timezone")
     @classmethod
