@@ -29,10 +29,19 @@ HIGH, LOW, LEVEL, NIGHT, WEEKEND, CLOCK, UNIT, OFFSET = range(len(CAUSES))
 NIGHT_MINUTES = (22 * 60, 6 * 60)
 
 
+ODD_SHARE = 0.9  # scores above it are those of exact rules
+
+
 def score_of(strength: Floats | float, *, limits: Limits) -> Floats:
-    """Return strengths as scores: 1 - exp(-strength / scale), in [0, 1)."""
-    score: Floats = 1 - np.exp(-np.maximum(np.asarray(strength, dtype=np.float64), 0) / limits.score_scale)
-    return score
+    """Return strengths as scores: 0.9 * (1 - exp(-strength / scale)), in [0, 0.9); exact rules score above."""
+    rising: Floats = 1 - np.exp(-np.maximum(np.asarray(strength, dtype=np.float64), 0) / limits.score_scale)
+    return ODD_SHARE * rising
+
+
+def strength_of_score(score: Floats, *, limits: Limits) -> Floats:
+    """Return the strength that a score stands for; of an exact rule's score a very large one."""
+    strength: Floats = -limits.score_scale * np.log(np.maximum(1 - score / ODD_SHARE, 1e-9))
+    return strength
 
 
 def odd_points(

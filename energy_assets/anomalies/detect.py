@@ -69,7 +69,9 @@ def detect(
         kept, meters=registry, window=window, sites=_sites(registry), weather=weather, limits=limits, every_score=True
     )
     flags = pl.concat([judgement.flags, _duplicates(rows)], how="diagonal").sort("meter_id", "starts_at_utc", "rule")
-    events = merge_flags(flags, meters=registry, as_of_utc=window.ends_at_utc, prices=prices, limits=limits)
+    events = merge_flags(
+        flags, meters=registry, as_of_utc=window.ends_at_utc, prices=prices, days=judgement.days, limits=limits
+    )
     scores = kept.select("meter_id", "starts_at_utc").join(
         judgement.scores, on=["meter_id", "starts_at_utc"], how="full", coalesce=True, validate="1:1"
     )

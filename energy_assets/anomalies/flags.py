@@ -13,23 +13,27 @@ from energy_assets.anomalies.calendar import SiteCalendar, holidays_of, slot_cal
 from energy_assets.anomalies.causes import odd_points, score_of
 from energy_assets.anomalies.grid import Bools, Floats, Grid, Ints, grids_of
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
-from energy_assets.anomalies.rules import exact_points
+from energy_assets.anomalies.rules import EXACT_FLOOR, exact_points
 from energy_assets.anomalies.surroundings import capacities, degree_days, forecast_arrays, of_meters, service
 from energy_assets.anomalies.swaps import pairs_of, swapped_points
 from energy_assets.anomalies.vocabulary import RULES
 from energy_assets.anomalies.walk import judged_days
-from energy_assets.contracts import ANOMALIES_FLAGS, UTC_TIME, Window
+from energy_assets.contracts import ANOMALIES_DAYS, ANOMALIES_FLAGS, UTC_TIME, Window
 
 METERS_AT_ONCE = 4000
 SCORE_SCHEMA = pl.Schema({"meter_id": pl.String(), "starts_at_utc": UTC_TIME, "score": pl.Float64()})
+PEAK_SCHEMA = pl.Schema(
+    {"starts_at_utc": UTC_TIME, "commodity": pl.String(), "interval_minutes": pl.Int64(), "strength": pl.Float64()}
+)
 _DATA_FAULTS = tuple(name for name, rule in RULES.items() if rule.family == "data_fault")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Flags as rows of `anomalies.flags`, and the score of every slot where that was asked for."""
+    """Flags as rows of `anomalies.flags`, days as rows of `anomalies.days`; every slot's score where asked for."""
 
     flags: pl.DataFrame
+    days: pl.DataFrame
     scores: pl.DataFrame
 
 
@@ -75,16 +79,19 @@ def judge(
     span = Window(
         starts_at_utc=window.starts_at_utc - timedelta(days=limits.lookback_days), ends_at_utc=window.ends_at_utc
     )
-    flags, scores = [ANOMALIES_FLAGS.empty()], [SCORE_SCHEMA.to_frame()]
+    flags, scores, peaks = [ANOMALIES_FLAGS.empty()], [SCORE_SCHEMA.to_frame()], [PEAK_SCHEMA.to_frame()]
     for whole in grids_of(rows, window=span):
         for grid, calendar in _together(whole, meters=meters, sites=sites):
             found, strength = _judge_grid(
                 grid, site=calendar, meters=meters, weather=weather, forecasts=forecasts, limits=limits
             )
             flags.append(as_flags(found, grid=grid))
+            peaks.append(day_peaks(strength, grid=grid, meters=meters))
             if every_score:
                 scores.append(_score_rows(grid, found=found, strength=strength, limits=limits))
-    return Judgement(flags=pl.concat(flags).sort(ANOMALIES_FLAGS.key), scores=pl.concat(scores))
+    return Judgement(
+        flags=pl.concat(flags).sort(ANOMALIES_FLAGS.key), days=day_rows(pl.concat(peaks)), scores=pl.concat(scores)
+    )
 
 
 def _judge_grid(
@@ -101,8 +108,10 @@ def _judge_grid(
     )
     faulty = _cells(exact.filter(pl.col("rule").is_in(_DATA_FAULTS)), grid=grid)
     calendar = slot_calendar(grid, site=site)
-    strength = np.zeros((len(grid.meter_ids), (grid.days - first_day) * grid.slots_per_day), dtype=np.float32)
-    found = [exact]
+    judged_slots = len(grid.meter_ids), (grid.days - first_day) * grid.slots_per_day
+    # NaN where nothing was judged: no reading, a data fault, or too short a history.
+    strength, expected, noise = (np.full(judged_slots, np.nan, dtype=np.float32) for _ in range(3))
+    found = []
     pairs = pairs_of(grid, meters=meters)
     for day, scores in judged_days(
         grid,
@@ -117,11 +126,14 @@ def _judge_grid(
         at = slice(day * grid.slots_per_day, (day + 1) * grid.slots_per_day)
         found.append(odd_points(scores, grid=grid, day=day, calendar=calendar, faulty=faulty[:, at], limits=limits))
         found.append(swapped_points(scores, grid=grid, day=day, pairs=pairs, limits=limits))
-        ready = scores.known_days >= limits.least_history_days
-        strength[:, at.start - first_day * grid.slots_per_day : at.stop - first_day * grid.slots_per_day] = np.where(
-            ready[:, None], scores.strength, 0
-        )
-    return pl.concat(found), strength
+        ready = (scores.known_days >= limits.least_history_days)[:, None]
+        tail = slice(at.start - first_day * grid.slots_per_day, at.stop - first_day * grid.slots_per_day)
+        seen = ready & ~faulty[:, at] & np.isfinite(grid.used_kwh[:, at])
+        strength[:, tail] = np.where(seen, scores.strength, np.nan)
+        expected[:, tail] = np.where(ready, scores.expected_kwh, np.nan)
+        noise[:, tail] = np.where(ready, scores.noise_kwh, np.nan)
+    hidden = with_expectation(exact, expected=expected, noise=noise, first_slot=first_day * grid.slots_per_day)
+    return pl.concat([hidden, *found]), strength
 
 
 def _together(grid: Grid, *, meters: pl.DataFrame, sites: pl.DataFrame | None) -> Iterator[tuple[Grid, SiteCalendar]]:
@@ -182,6 +194,43 @@ def _cells(found: pl.DataFrame, *, grid: Grid) -> Bools:
     return cells
 
 
+def with_expectation(exact: pl.DataFrame, *, expected: Floats, noise: Floats, first_slot: int) -> pl.DataFrame:
+    """Return exact points with what the slot was expected to hold and its noise, null where that is not known."""
+    at = (exact["meter"].to_numpy(), exact["slot"].to_numpy() - first_slot)
+    named = {"expected_kwh": expected, "noise_kwh": noise}
+    return exact.with_columns(
+        pl.Series(name, values[at].astype(np.float64)).fill_nan(None) for name, values in named.items()
+    ).select(exact.columns)
+
+
+def day_peaks(strength: Floats, *, grid: Grid, meters: pl.DataFrame) -> pl.DataFrame:
+    """Return the strongest slot of every meter and judged day, as PEAK_SCHEMA."""
+    by_day = strength.reshape(len(strength), -1, grid.slots_per_day)
+    known = np.isfinite(by_day).any(axis=2)
+    meter, day = np.nonzero(known)
+    peak = np.where(np.isfinite(by_day), by_day, -np.inf).max(axis=2)[meter, day]
+    first_slot = grid.reported_kwh.shape[1] - strength.shape[1]
+    commodity = of_meters(grid, meters, column="commodity").cast(pl.String).fill_null("")
+    return pl.DataFrame(
+        {
+            "starts_at_utc": grid.times(first_slot + day * grid.slots_per_day),
+            "commodity": commodity.gather(meter),
+            "interval_minutes": pl.Series([grid.interval_minutes]).gather(np.zeros(len(meter), dtype=np.int64)),
+            "strength": peak,
+        }
+    ).cast(PEAK_SCHEMA)
+
+
+def day_rows(peaks: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of `anomalies.days`: how odd the meters of each kind were on each day at their worst."""
+    rows = peaks.group_by("starts_at_utc", "commodity", "interval_minutes").agg(
+        meters=pl.len().cast(pl.Int64),
+        median_strength=pl.col("strength").median(),
+        upper_strength=pl.col("strength").quantile(0.75, "linear"),
+    )
+    return ANOMALIES_DAYS.conform(rows).sort(ANOMALIES_DAYS.key)
+
+
 def as_flags(found: pl.DataFrame, *, grid: Grid) -> pl.DataFrame:
     """Return points of a grid as rows of `anomalies.flags`."""
     meter, slot = found["meter"].to_numpy(), found["slot"].to_numpy()
@@ -198,10 +247,12 @@ def as_flags(found: pl.DataFrame, *, grid: Grid) -> pl.DataFrame:
 def _score_rows(grid: Grid, *, found: pl.DataFrame, strength: Floats, limits: Limits) -> pl.DataFrame:
     """Return the score of every slot: of its strength, or above all of those where it has a data fault."""
     first_slot = grid.reported_kwh.shape[1] - strength.shape[1]
-    score = 0.9 * score_of(strength, limits=limits)
+    score = score_of(np.nan_to_num(strength), limits=limits)
     faults = found.filter(pl.col("rule").is_in(_DATA_FAULTS))
     at = (faults["meter"].to_numpy(), faults["slot"].to_numpy() - first_slot)
-    score[at] = np.maximum(score[at], 0.9 + 0.1 * faults["score"].to_numpy())
+    given = faults["score"].to_numpy()
+    # What was read off a shape counts as a fault of the data like what an exact rule says.
+    score[at] = np.maximum(score[at], np.where(given >= EXACT_FLOOR, given, EXACT_FLOOR + (1 - EXACT_FLOOR) * given))
     meters, slots = score.shape
     rows = pl.DataFrame(
         {

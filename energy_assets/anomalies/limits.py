@@ -78,9 +78,28 @@ class Limits(BaseModel):
     least_alerts_a_day: Annotated[int, Field(ge=1)] = Field(
         3, description="Alerts a day that even a small portfolio may have."
     )
+    most_alerts_a_day: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="New alerts a day that people look at, consumption and data faults each; none: no such bound.",
+    )
+    false_discovery_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Largest expected share of chance among a day's consumption alerts; 1: not controlled.",
+    )
+    null_least_meters: Annotated[int, Field(ge=4)] = Field(
+        30, description="With fewer meters of a kind the day itself does not tell how odd a quiet meter is."
+    )
+    null_median_strength: Annotated[float, Field(gt=0)] = Field(
+        8.0, description="How odd the worst slot of a quiet day is, for few meters: the median of real ones."
+    )
+    null_upper_strength: Annotated[float, Field(gt=0)] = Field(
+        12.0, description="As null_median_strength, the upper quartile."
+    )
     suppression_days: Annotated[int, Field(ge=0)] = Field(
         28, description="Days for which a verdict of false or expected silences the same cause on the same meter."
     )
 
 
 DEFAULT_LIMITS = Limits()
+# What the nightly run asks of people: few events, hardly one of them by chance; the others are kept and can be listed.
+MORNING_LIMITS = Limits(false_discovery_share=0.2, most_alerts_a_day=12)

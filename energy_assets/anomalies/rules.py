@@ -26,6 +26,8 @@ POINT_SCHEMA = pl.Schema(
     }
 )
 
+EXACT_FLOOR = 0.9
+_FAULTS = tuple(name for name, rule in RULES.items() if rule.family == "data_fault")
 _LONGEST_USUAL_RUN_DAYS = 4
 
 
@@ -44,8 +46,11 @@ def exact_points(grid: Grid, *, first_day: int, capacity_kw: Floats, in_service:
         _constant_runs(grid, first_day=first_day, limits=limits),
         _leaps(grid, first_day=first_day, peaks=peaks, limits=limits),
     ]
-    joined = pl.concat(frames)
-    return joined.unique(["meter", "slot", "rule"], keep="first", maintain_order=True)
+    joined = pl.concat(frames).unique(["meter", "slot", "rule"], keep="first", maintain_order=True)
+    # A data fault by an exact rule scores above whatever is merely odd, so that scores compare across rules.
+    is_fault = pl.col("rule").is_in(_FAULTS)
+    above = EXACT_FLOOR + (1 - EXACT_FLOOR) * pl.col("score")
+    return joined.with_columns(score=pl.when(is_fault).then(above).otherwise("score"))
 
 
 def points(

@@ -5,6 +5,7 @@ A rule marks one slot, a cause explains an event. A data fault never becomes a c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,15 +31,19 @@ def _rules(*rows: tuple[str, Family, str]) -> dict[str, Rule]:
 
 RULES = _rules(
     ("register_reset", "data_fault", "The register fell back: reset, exchange or rollover"),
+    ("register_jump", "data_fault", "The register leapt further than can have flowed"),
     ("impossible", "data_fault", "The reading is above what the connection can carry"),
     ("negative", "data_fault", "The reading is negative on a meter that never feeds back"),
     ("unit_shift", "data_fault", "The readings are off by the factor between two units"),
     ("spike", "data_fault", "The reading leaps far above the usual peak and returns"),
     ("zero_run", "data_fault", "The meter reads zero where it hardly ever does"),
     ("stuck", "data_fault", "The reading repeats far longer than it ever does"),
+    ("partial", "data_fault", "The readings cover too little of the interval"),
     ("gap", "data_fault", "No reading"),
     ("swapped", "data_fault", "Two meters of one premise changed places"),
     ("clock_shift", "data_fault", "The day fits the meter's profile moved in time"),
+    ("several_in_interval", "data_fault", "Readings come more often than the declared cadence"),
+    ("not_convertible", "data_fault", "The reading's unit cannot become kWh as the meter is declared"),
     ("refused", "data_fault", "Cleaning refused the reading"),
     ("spread", "data_fault", "The energy of a gap was spread over its intervals"),
     ("duplicate", "notice", "Several different readings came for one interval"),
@@ -52,7 +57,28 @@ RULES = _rules(
     ("iqr_fence", "consumption", "Consumption is outside the fences of the meter's cluster and weekday"),
 )
 
-_REASONS: tuple[tuple[str, str], ...] = (
+# What cleaning says (`readings.quality.REASONS`), word for word; a test holds the two together.
+_RULE_OF_REASON = {
+    "gap": "gap",
+    "partial": "partial",
+    "conflict": "duplicate",
+    "several_in_interval": "several_in_interval",
+    "not_convertible": "not_convertible",
+    "negative": "negative",
+    "impossible": "impossible",
+    "spike": "spike",
+    "stuck": "stuck",
+    "zero_run": "zero_run",
+    "known_false_zero": "zero_run",
+    "spread": "spread",
+    "register_reset": "register_reset",
+    "register_rollover": "register_reset",
+    "register_exchange": "register_reset",
+    "register_jump": "register_jump",
+}
+# What other people's reasons are recognised by, in this order.
+_PARTS: tuple[tuple[str, str], ...] = (
+    ("jump", "register_jump"),
     ("reset", "register_reset"),
     ("rollover", "register_reset"),
     ("rolled_over", "register_reset"),
@@ -61,6 +87,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("impossible", "impossible"),
     ("capacity", "impossible"),
     ("negative", "negative"),
+    ("convert", "not_convertible"),
     ("kbtu", "unit_shift"),
     ("unit", "unit_shift"),
     ("spike", "spike"),
@@ -71,9 +98,8 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("duplicate", "duplicate"),
     ("conflict", "duplicate"),
     ("clock", "clock_shift"),
-    ("partial", "gap"),
-    ("several_in_interval", "refused"),
-    ("not_convertible", "refused"),
+    ("several", "several_in_interval"),
+    ("partial", "partial"),
     ("gap", "gap"),
     ("missing", "gap"),
     ("no_reading", "gap"),
@@ -83,6 +109,12 @@ _REASONS: tuple[tuple[str, str], ...] = (
 
 
 def rule_of_reason(reason: str) -> str:
-    """Return the rule that a reason of `readings.interval` stands for; one without a rule of its own is `refused`."""
+    """Return the rule that a reason of `readings.interval` stands for; one that nothing here knows is `refused`."""
     words = reason.lower().replace(" ", "_")
-    return next((rule for part, rule in _REASONS if part in words), "refused")
+    known = _RULE_OF_REASON.get(words)
+    return known or next((rule for part, rule in _PARTS if part in words), "refused")
+
+
+def reasons_without_a_rule(reasons: Iterable[str]) -> list[str]:
+    """Return the reasons that have no rule of their own, sorted: what a check shows, so that none goes unseen."""
+    return sorted({reason for reason in reasons if rule_of_reason(reason) == "refused"})

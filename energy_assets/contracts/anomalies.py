@@ -27,6 +27,23 @@ ANOMALIES_FLAGS = Table(
     sorted_by=("meter_id", "starts_at_utc"),
 )
 
+ANOMALIES_DAYS = Table(
+    schema="anomalies",
+    name="days",
+    description="How odd the meters of a kind were on a day at their worst: what an alert must stand out from.",
+    columns=(
+        time("starts_at_utc", "UTC day"),
+        text("commodity", "What the meters measure; empty where that is not known"),
+        integer("interval_minutes", "Cadence of the meters", 1, "the finest cadence we keep"),
+        integer("meters", "Meters that were judged", 1, "a count"),
+        number("median_strength", "Median of the meters' strongest slot of the day", 0, 100, "a sum of bounded parts"),
+        number("upper_strength", "Upper quartile of the same", 0, 100, "a sum of bounded parts"),
+    ),
+    key=("starts_at_utc", "commodity", "interval_minutes"),
+    window_column="starts_at_utc",
+    sorted_by=("starts_at_utc",),
+)
+
 ANOMALIES_EVENTS = Table(
     schema="anomalies",
     name="events",
@@ -44,16 +61,21 @@ ANOMALIES_EVENTS = Table(
         time("ends_at_utc", "End of the last slot that was seen"),
         integer("slots", "Slots that are flagged", 1, "a count"),
         number("score", "Largest score of its slots", 0, 1, "a probability-like score"),
-        number("actual_kwh", "Reported energy of the flagged slots", nullable=True),
-        number("expected_kwh", "Expected energy of the flagged slots", nullable=True),
+        number("actual_kwh", "Reported energy of the flagged slots; null where nothing was reported", nullable=True),
+        number("expected_kwh", "Expected energy of the flagged slots; of a data fault, what it hides", nullable=True),
         number("excess_kwh", "Actual minus expected; null on data faults", nullable=True),
         number("excess_low_kwh", "Lower end of the 90 % interval of the excess", nullable=True),
         number("excess_high_kwh", "Upper end of the 90 % interval of the excess", nullable=True),
         number("cost", "Excess at the published price, currency; null without a price", nullable=True),
         number("greenhouse_gas_kg", "Excess at the published intensity; null without one", nullable=True),
-        text("severity", "By cost or energy for consumption, by duration for data faults", allowed=SEVERITIES),
-        flag("is_alert", "Whether it asks for a person's attention"),
-        text("state", "Where it stands", allowed=STATES),
+        text("severity", "By cost, or by energy without a price; of data faults also by duration", allowed=SEVERITIES),
+        time("first_seen_utc", "End of the day that showed it first"),
+        time("last_seen_utc", "End of the last day that showed it"),
+        time("alerted_at_utc", "End of the day on which it first deserved a person's attention", nullable=True),
+        flag("is_alert", "Whether it asks for a person's attention: it did, and nobody has dismissed it or its like"),
+        text(
+            "state", "Where it stands: open while it may still grow, else closed, or what people said", allowed=STATES
+        ),
         text("evidence", "The sentence of its strongest slot"),
     ),
     key=("event_id",),

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from energy_assets.anomalies.flags import flag_day
-from energy_assets.anomalies.vocabulary import RULES, rule_of_reason
+from energy_assets.anomalies.vocabulary import RULES, reasons_without_a_rule, rule_of_reason
 from energy_assets.contracts import ANOMALIES_FLAGS, METERS, Window
 from energy_assets.readings.quality import REASONS
 from energy_assets_tests.anomalies.meters import METERS_EMPTY, MONDAY, clean_kwh, days_from, readings, slots_of
@@ -158,10 +158,10 @@ def test_scaling_a_meter_moves_no_flag(seed: int, power: int) -> None:
 
 RULE_OF_REASON = {
     "gap": "gap",
-    "partial": "gap",
+    "partial": "partial",
     "conflict": "duplicate",
-    "several_in_interval": "refused",
-    "not_convertible": "refused",
+    "several_in_interval": "several_in_interval",
+    "not_convertible": "not_convertible",
     "negative": "negative",
     "impossible": "impossible",
     "spike": "spike",
@@ -172,9 +172,19 @@ RULE_OF_REASON = {
     "register_reset": "register_reset",
     "register_rollover": "register_reset",
     "register_exchange": "register_reset",
-    "register_jump": "register_reset",
+    "register_jump": "register_jump",
 }
 
 
 def test_every_reason_that_cleaning_gives_has_its_rule() -> None:
     assert {reason: rule_of_reason(reason) for reason in REASONS} == RULE_OF_REASON
+    assert reasons_without_a_rule(REASONS) == []
+
+
+def test_a_reason_without_a_rule_is_named() -> None:
+    assert reasons_without_a_rule(["gap", "eaten by mice", "register_jump"]) == ["eaten by mice"]
+
+
+def test_a_leap_of_a_register_says_so() -> None:
+    assert RULES["register_jump"].sentence != RULES["register_reset"].sentence
+    assert rule_of_reason("the register made a jump") == "register_jump"
