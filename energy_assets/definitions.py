@@ -13,6 +13,7 @@ from energy_assets.defs import (
     metering,
     models,
     prices,
+    profiles,
     readings,
     weather,
 )
@@ -20,7 +21,7 @@ from energy_assets.defs.automation import AUTOMATION
 from energy_assets.defs.jobs import JOBS, SCHEDULES, SENSORS
 from energy_assets.defs.resources import RESOURCES
 
-_CHECKED = (metering, readings, weather, features, models, forecasts, drift, anomalies, prices, ledger, marts)
+_CHECKED = (metering, readings, weather, features, models, forecasts, drift, anomalies, prices, ledger, profiles, marts)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_package_module(domains),

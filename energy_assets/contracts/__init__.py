@@ -10,11 +10,19 @@ from energy_assets.contracts.ledger import LEDGER_CHECKPOINTS, LEDGER_ENTRIES
 from energy_assets.contracts.marts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK
 from energy_assets.contracts.metering import METERS, PREMISES, SITES
 from energy_assets.contracts.prices import PRICES_CURVES, PRICES_DAYS
+from energy_assets.contracts.profiles import (
+    PROFILES_CENTROIDS,
+    PROFILES_CLUSTERS,
+    PROFILES_METERS,
+    PROFILES_SHAPES,
+    PROFILES_TRAITS,
+)
 from energy_assets.contracts.readings import (
     READINGS_INTERVAL,
     READINGS_LANDINGS,
     READINGS_QUARANTINE,
     READINGS_RAW,
+    READINGS_SEGMENTS,
 )
 from energy_assets.contracts.settlement import (
     SETTLEMENT_DAYS,
@@ -38,6 +46,7 @@ TABLES: tuple[Table, ...] = (
     READINGS_RAW,
     READINGS_QUARANTINE,
     READINGS_LANDINGS,
+    READINGS_SEGMENTS,
     READINGS_INTERVAL,
     WEATHER_OBSERVED,
     WEATHER_FORECAST,
@@ -58,6 +67,11 @@ TABLES: tuple[Table, ...] = (
     SETTLEMENT_TO_DATE,
     LEDGER_ENTRIES,
     LEDGER_CHECKPOINTS,
+    PROFILES_SHAPES,
+    PROFILES_TRAITS,
+    PROFILES_CLUSTERS,
+    PROFILES_CENTROIDS,
+    PROFILES_METERS,
     MARTS_DAILY_ENERGY,
     MARTS_OUTLOOK,
 )
@@ -79,11 +93,17 @@ __all__ = [
     "PREMISES",
     "PRICES_CURVES",
     "PRICES_DAYS",
+    "PROFILES_CENTROIDS",
+    "PROFILES_CLUSTERS",
+    "PROFILES_METERS",
+    "PROFILES_SHAPES",
+    "PROFILES_TRAITS",
     "QUANTILE_COLUMNS",
     "READINGS_INTERVAL",
     "READINGS_LANDINGS",
     "READINGS_QUARANTINE",
     "READINGS_RAW",
+    "READINGS_SEGMENTS",
     "SETTLEMENT_DAYS",
     "SETTLEMENT_POOLS",
     "SETTLEMENT_STATEMENTS",

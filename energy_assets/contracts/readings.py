@@ -64,6 +64,25 @@ READINGS_LANDINGS = Table(
     window_column="starts_at_utc",
 )
 
+READINGS_SEGMENTS = Table(
+    schema="readings",
+    name="segments",
+    description="The account of every segment or dump of MQTT messages: what is in here was landed, and is not read again.",
+    columns=(
+        text("source", "Declared source"),
+        text("batch_id", "Segment or dump, by content"),
+        text("segment", "Name of its file"),
+        integer("messages", "Messages in it", 0, "a count"),
+        integer("rows_in", "Rows they gave: stored + duplicate + quarantined + ignored", 0, "a count"),
+        integer("stored", "Rows stored in readings.raw", 0, "a count"),
+        integer("duplicate", "Repeats, counted and not stored again", 0, "a count"),
+        integer("quarantined", "Rows in readings.quarantine", 0, "a count"),
+        integer("ignored", "Messages that the mapping ignores on purpose", 0, "a count"),
+        time("landed_at_utc", "When the landing ran"),
+    ),
+    key=("source", "batch_id"),
+)
+
 READINGS_INTERVAL = Table(
     schema="readings",
     name="interval",

@@ -27,6 +27,8 @@ _DAILY_KEYS = (
 _DERIVED_KEYS = ("readings/interval", "anomalies/flags", "marts/daily_energy")
 _DELIVERY_KEYS = ("features/load", "forecasts/load", "prices/curves", "prices/days", "ledger/entries", "marts/outlook")
 
+_PROFILE_KEYS = tuple(f"profiles/{name}" for name in ("shapes", "traits", "clusters", "centroids", "meters"))
+
 
 def _selection(*keys: str) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*keys)
@@ -57,6 +59,11 @@ SKILL_JOB = dg.define_asset_job(
     description="Measured error of past forecasts.",
 )
 TRAINING_JOB = dg.define_asset_job("training", _selection("models/load"), description="Train and register models.")
+PROFILES_JOB = dg.define_asset_job(
+    "profiles",
+    _selection(*_PROFILE_KEYS),
+    description="Mean days of meters, clusters of alike meters, the cluster of each meter.",
+)
 UPKEEP_JOB = dg.define_asset_job("upkeep", _selection("lake/maintenance"), description="Files and snapshots in order.")
 
 JOBS = [
@@ -67,6 +74,7 @@ JOBS = [
     DELIVERY_JOB,
     SKILL_JOB,
     TRAINING_JOB,
+    PROFILES_JOB,
     UPKEEP_JOB,
 ]
 
@@ -141,6 +149,14 @@ weekly_training = dg.ScheduleDefinition(
     execution_timezone=_ZONE,
     default_status=_ON,
     description="Trains challengers from all readings.",
+)
+weekly_profiles = dg.ScheduleDefinition(
+    name="weekly_profiles",
+    job=PROFILES_JOB,
+    cron_schedule=_minutes_later(load_settings().retrain_cron, 90),
+    execution_timezone=_ZONE,
+    default_status=_ON,
+    description="Looks at the last year of every meter again, and fits the clusters of alike meters.",
 )
 weekly_upkeep = dg.ScheduleDefinition(
     name="weekly_upkeep",
@@ -266,5 +282,13 @@ def _scheduled_date(context: dg.ScheduleEvaluationContext) -> date:
     return moment.date()
 
 
-SCHEDULES = [evening_weather, nightly_day, nightly_delivery, nightly_skill, weekly_training, weekly_upkeep]
+SCHEDULES = [
+    evening_weather,
+    nightly_day,
+    nightly_delivery,
+    nightly_skill,
+    weekly_training,
+    weekly_profiles,
+    weekly_upkeep,
+]
 SENSORS = [changed_sources, changed_readings]

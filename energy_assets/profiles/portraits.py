@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def words_of(vector: Floats) -> str:
     working, rest = shape[:, 0].mean(axis=0), shape[:, 1].mean(axis=0)
     mean_day = (5 * working + 2 * rest) / 7
     level = mean_day.mean()
-    said = [_when(mean_day, level=level)]
+    said = [f"{_when(mean_day, level=level)}, peak at {int(mean_day.argmax())} h"]
     ratio = rest.mean() / working.mean() if working.mean() > 0 else 1.0
     if ratio < 0.8:
         said.append("quiet weekends")
@@ -41,26 +42,33 @@ def _when(mean_day: Floats, *, level: float) -> str:
     return f"high {name}" if shoulder is None else f"high {shoulder} and {name}"
 
 
-def picture_of(vector: Floats, *, title: str) -> bytes:
-    """Return a PNG of the mean days of a vector, relative to its mean hour: working days beside days of rest."""
+def picture_of(vectors: Sequence[Floats], *, titles: Sequence[str], dots_per_inch: int = 100) -> bytes:
+    """Return a PNG of the mean days of vectors, one below the other, each relative to its mean hour."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib.figure import Figure
 
-    shape = shape_of(vector)
-    relative = shape / max(float(shape.mean()), 1e-12)
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for axes, kind, days in zip(figure.subplots(1, 2, sharey=True), range(len(DAY_KINDS)), DAY_KINDS, strict=True):
-        for number, season in enumerate(SEASONS):
-            axes.step(np.arange(HOURS), relative[number, kind], where="mid", label=season, color=_COLOURS[season])
-        axes.axhline(1, color="0.8", linewidth=0.8, zorder=0)
-        axes.set(title=f"{days} days", xlabel="local hour", xticks=range(0, HOURS + 1, 6), ylim=(0, None))
-    figure.axes[0].set_ylabel("power, mean hour = 1")
-    figure.axes[1].legend(fontsize=8)
-    figure.suptitle(title)
+    figure = Figure(figsize=(8, 0.4 + 2.5 * len(vectors)), layout="constrained")
+    grid = figure.subplots(len(vectors), len(DAY_KINDS), sharey="row", squeeze=False)
+    for row, vector in enumerate(vectors):
+        shape = shape_of(vector)
+        relative = shape / max(float(np.abs(shape).mean()), 1e-12)
+        for kind, days in enumerate(DAY_KINDS):
+            axes = grid[row][kind]
+            for number, season in enumerate(SEASONS):
+                axes.step(np.arange(HOURS), relative[number, kind], where="mid", label=season, color=_COLOURS[season])
+            axes.axhline(1, color="0.8", linewidth=0.8, zorder=0)
+            low, high = min(0.0, float(relative.min())), max(1.0, float(relative.max()))
+            axes.set(xticks=range(0, HOURS + 1, 6), ylim=(1.05 * low, 1.05 * high))
+            # The cluster's title may run on over the right picture, whose first line is empty.
+            axes.set_title(f"{titles[row] if kind == 0 else ''}\n{days} days", fontsize=9, loc="left")
+        grid[row][0].set_ylabel("mean hour = 1", fontsize=8)
+    for axes in grid[-1]:
+        axes.set_xlabel("local hour")
+    grid[0][-1].legend(fontsize=7)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    figure.savefig(buffer, format="png", dpi=dots_per_inch)
     return buffer.getvalue()
 
 
