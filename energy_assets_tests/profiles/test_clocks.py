@@ -1,0 +1,61 @@
+"""Offsets of clocks, by hand from the published changes of the zones."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from energy_assets.contracts import Window
+from energy_assets.errors import ConfigError
+from energy_assets.profiles.clocks import local_dates, meter_clocks, offsets_of
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zone", "window", "expected"),
+    [
+        pytest.param("UTC", ("2024-01-01", "2025-01-01"), [("2024-01-01", "2025-01-01", 0)], id="no change"),
+        pytest.param(
+            "Europe/Berlin",
+            ("2024-01-01", "2025-01-01"),
+            [
+                ("2024-01-01", "2024-03-31T01:00", 60),
+                ("2024-03-31T01:00", "2024-10-27T01:00", 120),
+                ("2024-10-27T01:00", "2025-01-01", 60),
+            ],
+            id="summer time",
+        ),
+        pytest.param(
+            "Australia/Lord_Howe",
+            ("2024-04-06", "2024-04-08"),
+            [("2024-04-06", "2024-04-06T15:00", 660), ("2024-04-06T15:00", "2024-04-08", 630)],
+            id="half an hour",
+        ),
+        pytest.param("Asia/Kathmandu", ("2024-01-01", "2024-01-02"), [("2024-01-01", "2024-01-02", 345)], id="+5:45"),
+    ],
+)
+def test_a_zone_keeps_an_offset_from_change_to_change(
+    zone: str, window: tuple[str, str], expected: list[tuple[str, str, int]]
+) -> None:
+    found = offsets_of(zone, window=Window(starts_at_utc=at(window[0]), ends_at_utc=at(window[1])))
+    assert list(found) == [(at(first), at(last), timedelta(minutes=minutes)) for first, last, minutes in expected]
+
+
+def test_meters_take_the_clock_of_their_site_and_utc_without_one() -> None:
+    meters = pl.DataFrame({"meter_id": ["a", "b"], "site_id": ["berlin", "nowhere"]})
+    sites = pl.DataFrame({"site_id": ["berlin"], "timezone": ["Europe/Berlin"]})
+    clocks = meter_clocks(
+        meters, sites=sites, window=Window(starts_at_utc=at("2024-07-01"), ends_at_utc=at("2024-07-02"))
+    )
+    assert dict(clocks.select("meter_id", "offset_us").iter_rows()) == {"a": 7_200_000_000, "b": 0}
+    first, last = local_dates(clocks) or (None, None)
+    assert (str(first), str(last)) == ("2024-07-01", "2024-07-02")
+
+
+def test_a_zone_that_does_not_exist_is_named() -> None:
+    window = Window(starts_at_utc=at("2024-07-01"), ends_at_utc=at("2024-07-02"))
+    with pytest.raises(ConfigError, match="Mars/Olympus"):
+        list(offsets_of("Mars/Olympus", window=window))
