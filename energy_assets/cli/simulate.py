@@ -1,0 +1,130 @@
+"""Commands of live meters: simulate them, and count what became of their messages."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_assets.cli.root import app, console
+from energy_assets.errors import ConfigError
+from energy_assets.settings import load_settings
+
+
+@app.command()
+def simulate(
+    meters: Annotated[int, typer.Option(min=1, max=100_000, help="How many meters.")] = 20,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two messages of a meter.")] = 60.0,
+    message_format: Annotated[
+        str, typer.Option("--format", help="What they speak: the name of a built-in mapping.")
+    ] = "system_003",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Messages of each meter. Default: until stopped.")] = None,
+    as_fast: Annotated[
+        bool, typer.Option("--as-fast", help="As fast as the broker takes it, instead of in real time.")
+    ] = False,
+    start: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="First instant, UTC.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same.")] = 1,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="Share of messages, as drop=0.01; drop, duplicate, reorder, late, reset, skew, garbage."),
+    ] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Parquet file that tells what was sent.")] = None,
+    client_id: Annotated[str, typer.Option(help="Name of the connection at the broker.")] = "simulator",
+) -> None:
+    """Send what households would over MQTT, live or in haste, with faults on demand."""
+    from energy_assets.messaging.endpoint import endpoint_of
+    from energy_assets.messaging.ledger_file import LedgerFile
+    from energy_assets.messaging.sending import Sender
+    from energy_assets.messaging.simulation import Plan
+    from energy_assets.messaging.simulation import rounds as rounds_of
+
+    if rounds is None and as_fast:
+        raise ConfigError("As fast as the broker takes it has no end of its own: give --rounds.")
+    settings = load_settings()
+    first_at = (start or datetime.now(UTC)).replace(tzinfo=UTC)
+    plan = Plan(
+        meters=meters,
+        message_format=message_format,
+        first_at=first_at,
+        interval=timedelta(seconds=interval),
+        rounds=rounds,
+        seed=seed,
+        faults=dict(_share(each) for each in fault or []),
+    )
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: stopped.append(received))
+    began, sent = time.monotonic(), 0
+    with (
+        LedgerFile(ledger) as book,
+        Sender(endpoint_of(settings), client_id=client_id, version=settings.mqtt_version) as sender,
+    ):
+        for one in rounds_of(plan):
+            due = began + (one.at - first_at) / timedelta(seconds=1)
+            per_message = 0.0 if as_fast or not one.messages else interval / len(one.messages)
+            gone: set[int] = set()
+            for position in range(0, len(one.messages), 100):
+                while not as_fast and not stopped and time.monotonic() < due + position * per_message:
+                    time.sleep(min(0.2, max(0.0, due + position * per_message - time.monotonic())))
+                if stopped:
+                    break
+                batch = one.messages[position : position + 100]
+                sender.send(batch)
+                sent += len(batch)
+                gone.update(message.number for message in batch)
+            book.add([row for row in one.made if row["number"] in gone or not row["copies"]])
+            if stopped:
+                break
+        sender.settle(within_s=60)
+        book.forget(sender.under_way)
+        seconds = time.monotonic() - began
+        acknowledged = sender.acknowledged
+    console.print(
+        f"{sent:,} messages of {meters:,} meters sent in {seconds:,.1f} s ({sent / max(seconds, 1e-9):,.0f}/s), "
+        f"{acknowledged:,} acknowledged",
+        highlight=False,
+    )
+    if ledger is not None:
+        console.print(f"What was sent stands in {ledger}. Count it: energy account {ledger} --source NAME")
+
+
+@app.command()
+def account(
+    ledger: Annotated[Path, typer.Argument(help="Ledger that `energy simulate --ledger` wrote.")],
+    source: Annotated[str, typer.Option(help="Source that landed the messages.")],
+) -> None:
+    """Count what became of simulated messages: each acknowledged one must be a reading in the lake."""
+    import polars as pl
+
+    from energy_assets.lake import Lake
+    from energy_assets.messaging.ledger_file import read_ledger
+    from energy_assets.messaging.simulation import account_of
+    from energy_assets.sql import Query
+
+    rows = Query(
+        text="SELECT meter_id, starts_at_utc, value FROM readings.raw WHERE source = $source",
+        parameters={"source": source},
+    )
+    stored = Lake.from_settings(load_settings()).query(rows)
+    counts = account_of(
+        read_ledger(ledger), stored.with_columns(meter=pl.col("meter_id").str.strip_prefix(f"{source}."))
+    )
+    for name, count in counts.items():
+        console.print(f"{name:<10}{count:>12,}", highlight=False)
+    if counts["lost"]:
+        console.print("[red]Messages were acknowledged and are not in the lake.[/] Is everything landed yet?")
+        raise typer.Exit(1)
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise ConfigError(f"The fault {text!r} is not understood: write name=share, as drop=0.01.") from None
