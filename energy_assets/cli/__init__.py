@@ -7,7 +7,19 @@ import sys
 
 from rich.markup import escape
 
-from energy_assets.cli import backtest, files, forecasts, jobs, ledger, messages, prices, record, sources, weather
+from energy_assets.cli import (
+    backtest,
+    files,
+    forecasts,
+    jobs,
+    ledger,
+    messages,
+    models,
+    prices,
+    record,
+    sources,
+    weather,
+)
 from energy_assets.cli.root import app, console
 from energy_assets.errors import EnergyAssetsError
 
@@ -20,6 +32,7 @@ __all__ = [
     "ledger",
     "main",
     "messages",
+    "models",
     "prices",
     "record",
     "sources",

@@ -57,8 +57,10 @@ def load_models(
     80 % band holds what it claims. The figures of each decision are tags of the version and metadata here.
     """
     snapshot_id = lake.snapshot_id()
-    meters = _meters_of(lake.read(METERS), names=config.only)
+    meters = meters_of(lake.read(METERS), names=config.only)
     issues = training_issues(lake, settings=settings)
+    if not issues or meters.is_empty():
+        return dg.MaterializeResult(metadata={"models": "nothing to learn from: no readings, or no meter", "issues": 0})
     spec = SPECS[settings.training_effort]
     wanted = min(settings.training_rows, _CLASSES_FED * spec.training_rows)
     share = thinning_share(meters, issues=len(issues), rows=wanted)
@@ -130,16 +132,25 @@ def champion_of(registry: Registry, name: str) -> LoadedModel | UnresolvedModelE
         return error
 
 
+def meters_of(meters: pl.DataFrame, *, names: Sequence[str]) -> pl.DataFrame:
+    """Return the rows of METERS that registered models of these names serve; all where none is named."""
+    if not names:
+        return meters
+    classes = meters.select("commodity", "interval_minutes").unique()
+    wanted = [registered_name(commodity, interval_minutes=minutes) in names for commodity, minutes in classes.rows()]
+    return meters.join(classes.filter(pl.Series(wanted)), on=["commodity", "interval_minutes"], how="semi")
+
+
 def training_issues(lake: Lake, *, settings: Settings) -> list[datetime]:
     """Return the issue times to learn from: midnights between the first and the last reading, newest first kept.
 
     The step between them is a whole number of days that is no multiple of seven, so that every weekday is met.
     """
-    span = lake.query(Query.from_file("energy_assets.defs", "reading_span")).row(0)
-    if span[0] is None:
+    first, newest = first_reading(lake), newest_issue(lake, settings=settings)
+    if first is None or newest is None:
         return []
-    first, last = (moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) for moment in span)
-    newest = last - timedelta(days=1)
+    first = first.replace(hour=0, minute=0, second=0, microsecond=0)
+    newest = newest.replace(hour=0)
     days = (newest - first).days - 14
     step = max(1, days // settings.training_issues)
     step += step % 7 == 0
@@ -148,20 +159,31 @@ def training_issues(lake: Lake, *, settings: Settings) -> list[datetime]:
     return sorted(issue + timedelta(hours=settings.issue_hour_utc) for issue in recent + older)
 
 
+def newest_issue(lake: Lake, *, settings: Settings) -> datetime | None:
+    """Return the newest issue time whose first day has been read; None where nothing was."""
+    last = _reading_span(lake)[1]
+    if last is None:
+        return None
+    midnight = last.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=1) + timedelta(hours=settings.issue_hour_utc)
+
+
+def first_reading(lake: Lake) -> datetime | None:
+    """Return the time of the oldest reading; None where there is none."""
+    return _reading_span(lake)[0]
+
+
+def _reading_span(lake: Lake) -> tuple[datetime | None, datetime | None]:
+    span = lake.query(Query.from_file("energy_assets.defs", "reading_span")).row(0)
+    first, last = (None if moment is None else moment.astimezone(UTC) for moment in span)
+    return first, last
+
+
 def thinning_share(meters: pl.DataFrame, *, issues: int, rows: int) -> float:
     """Return the share of all rows to keep so that about `rows` are left."""
     slots = (2 * 1440 / meters["interval_minutes"]).sum() if meters.height else 0
     expected = float(slots) * max(issues, 1)
     return min(1.0, rows / expected) if expected else 1.0
-
-
-def _meters_of(meters: pl.DataFrame, *, names: Sequence[str]) -> pl.DataFrame:
-    """Return the meters that registered models of these names serve; all where none is named."""
-    if not names:
-        return meters
-    classes = meters.select("commodity", "interval_minutes").unique()
-    wanted = [registered_name(commodity, interval_minutes=minutes) in names for commodity, minutes in classes.rows()]
-    return meters.join(classes.filter(pl.Series(wanted)), on=["commodity", "interval_minutes"], how="semi")
 
 
 def _decisions_text(rows: Sequence[Mapping[str, object]]) -> str:

@@ -29,13 +29,15 @@ def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason
         how=how,
         reason=reason,
         archive_sha256=tags.get("archive_sha256", ""),
-        figures=figures if how in ("first", "evidence", "by hand") else {},
+        figures=figures if how != "rollback" else {},
     )
     number = len(promotions_of(client, name)) + 1
     client.set_registered_model_tag(name, f"{_RECORD}{number:04d}", promotion.text())
     if before is not None:
         client.set_registered_model_alias(name, "previous_champion", before.version)
     client.set_registered_model_alias(name, "champion", version.version)
+    if how != "forced" and "not_promoted_because" in tags:
+        client.delete_model_version_tag(name, version.version, "not_promoted_because")
     client.set_model_version_tag(name, version.version, "champion_since", f"{at_utc:%Y-%m-%d %H:%M}")
     client.set_model_version_tag(name, version.version, "champion_because", reason)
     return promotion

@@ -1,0 +1,148 @@
+"""`energy models` as a person uses it: list, compare, promote on evidence or by force, roll back, read the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from energy_assets.cli import app
+from energy_assets.contracts import METERS, PREMISES, READINGS_INTERVAL, SITES
+from energy_assets.forecasts.champions import champions_of
+from energy_assets.forecasts.daily import forecast_delivery
+from energy_assets.settings import load_settings
+from energy_assets_tests.features.frames import START
+from energy_assets_tests.models.constant_model import ConstantModel
+from energy_assets_tests.models.instance import NAME, Instance, make_instance
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """Return an instance with a constant as champion 1, fitted trees as 2, a worse constant as challenger 3."""
+    made = make_instance(tmp_path_factory.mktemp("home"))
+    made.register(ConstantModel(1.0))
+    made.register(made.fitted())
+    made.register(ConstantModel(1.3))
+    yield made
+    made.lake.close()
+
+
+@pytest.fixture(autouse=True)
+def as_the_home(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ENERGY_ASSETS_HOME", str(instance.settings.home))
+    monkeypatch.setenv("ENERGY_ASSETS_ACTUAL_WEATHER_AS_FORECAST", "true")
+    monkeypatch.setenv("COLUMNS", "200")
+    load_settings.cache_clear()
+    yield
+    load_settings.cache_clear()
+
+
+def energy(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["models", *words])
+    said = str(done.exception) if done.exception and not isinstance(done.exception, SystemExit) else ""
+    return done.exit_code, " ".join((done.output + said).split())
+
+
+def tonight(instance: Instance) -> pl.DataFrame:
+    """The rows of `forecasts.load` that the champion of now makes for one issue."""
+    issued = START + timedelta(days=50)
+    lake = instance.lake
+    meters = lake.read(METERS)
+    return forecast_delivery(
+        instance.features([issued]),
+        readings=lake.read(READINGS_INTERVAL),
+        meters=meters,
+        premises=lake.read(PREMISES),
+        sites=lake.read(SITES),
+        champions=champions_of(instance.registry, meters=meters),
+        issued_at_utc=issued,
+        features_hash="x",
+        seed=1,
+    ).drop("model_version")
+
+
+def test_the_whole_life_of_a_champion(instance: Instance) -> None:
+    code, said = energy("compare", NAME, "--version", "2")
+    assert code == 0
+    assert "✓ champion: skill in pinball against version 1" in said
+    assert "It may take over: energy models promote load-electricity-60min 2" in said
+    assert instance.registry.version(NAME) == 1  # comparing changes nothing
+
+    code, said = energy("promote", NAME, "2", "--reason", "better since autumn")
+    assert code == 0
+    assert "version 2 is champion (by hand), after version 1, kept as previous_champion" in said
+    before = tonight(instance)
+
+    code, said = energy("promote", NAME, "3", "--reason", "I like it")
+    assert code == 1
+    assert "it is worse" in said
+    assert "Not promoted" in said
+    assert instance.registry.version(NAME) == 2
+
+    code, said = energy("promote", NAME, "3", "--reason", "I insist", "--force")
+    assert code == 0
+    assert "version 3 is champion (forced)" in said
+    assert not tonight(instance).equals(before)
+
+    code, said = energy("rollback", NAME, "--reason", "it was worse")
+    assert code == 0
+    assert "version 2 is champion again, after version 3" in said
+    assert tonight(instance).equals(before)  # every bit of every row
+
+    code, said = energy("history", NAME)
+    for part in ("first", "1 → 2", "by hand", "2 → 3", "forced", "I insist", "3 → 2", "rollback", "it was worse"):
+        assert part in said
+    record = instance.registry.promotions(NAME)
+    assert [each.how for each in record] == ["first", "by hand", "forced", "rollback"]
+    assert record[2].figures["compared_with"] == "version 2"  # what spoke against it stays on record
+    assert "not_promoted_because" not in instance.registry.versions(NAME)[1].tags
+
+    code, said = energy("list")
+    assert code == 0
+    assert "8,760 rows of 2 meters" in said
+    assert "it was worse" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        pytest.param(("list", "load-nothing-60min"), 0, "no version is registered", id="list of an unknown model"),
+        pytest.param(("compare", "load-nothing-60min"), 1, "has no challenger; the models are load-elec", id="unknown"),
+        pytest.param(("compare", NAME, "--version", "9"), 1, "has no version 9", id="unknown version"),
+        pytest.param(("promote", NAME, "9", "--reason", "x"), 1, "has no version 9", id="promote an unknown version"),
+        pytest.param(("promote", NAME, "2"), 2, "--reason", id="a reason is wanted"),
+        pytest.param(("rollback", "load-nothing-60min", "--reason", "x"), 1, "no previous champion", id="nothing to"),
+    ],
+)
+def test_mistakes_are_named(words: tuple[str, ...], code: int, expected: str) -> None:
+    found, said = energy(*words)
+    assert found == code, said
+    assert expected in said
+
+
+def test_the_champion_is_compared_with_the_baselines(instance: Instance) -> None:
+    champion = instance.registry.version(NAME)
+    code, said = energy("compare", NAME, "--version", str(champion))
+    assert code == 0
+    for baseline in ("last_week", "mean_4_weeks", "analogue"):
+        assert baseline in said
+
+
+def test_without_days_that_neither_has_seen_only_force_promotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_instance(tmp_path)
+    for level in (1.0, 1.1):
+        made.register(ConstantModel(level), learned_until=START + timedelta(days=400))
+    monkeypatch.setenv("ENERGY_ASSETS_HOME", str(tmp_path))
+    load_settings.cache_clear()
+    code, said = energy("promote", NAME, "2", "--reason", "x")
+    assert code == 1
+    assert "No evidence" in said
+    assert energy("promote", NAME, "2", "--reason", "x", "--force")[0] == 0
+    assert made.registry.promotions(NAME)[-1].figures == {}
+    made.lake.close()
