@@ -67,11 +67,23 @@ def attach(connection: duckdb.DuckDBPyConnection, *, catalog: str, data_path: st
 def ensure_tables(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> None:
     """Create the tables that are missing and add nullable columns that contracts gained since, in one transaction.
 
+    A table that holds nothing is made anew where its columns are others than those of its contract.
+
     Raises:
         LakeError: a table of the lake cannot be brought to its contract.
     """
-    present = _present_columns(connection)
-    statements = [
+    present = dict(_present_columns(connection))
+    outdated = [
+        table.qualified_name
+        for table in tables
+        if table.qualified_name in present
+        and present[table.qualified_name] != set(table.column_names)
+        and connection.execute(f"SELECT count(*) FROM lake.{table.qualified_name}").fetchone() == (0,)
+    ]
+    for name in outdated:
+        del present[name]
+    statements = [f"DROP TABLE lake.{name}" for name in outdated]
+    statements += [
         statement for table in tables for statement in _definition(table, present.get(table.qualified_name, set()))
     ]
     if not statements:

@@ -207,11 +207,16 @@ def test_a_column_that_a_contract_gained_is_added(tmp_path: Path) -> None:
 
     after = Lake(**place, tables=[nullable])
     assert after.read(nullable).rows() == [("s", "S", "UTC", None)]
-    after.close()
 
     demanding = Lake(**place, tables=[SITES])
     with pytest.raises(LakeError, match="lacks the column source"):
         demanding.count(SITES)
+
+    after.replace(nullable, nullable.empty())
+    emptied = Lake(**place, tables=[SITES])
+    assert emptied.read(SITES).schema == SITES.polars_schema
+    emptied.close()
+    after.close()
 
 
 def test_writers_in_threads_on_one_table_lose_nothing(any_lake: Lake) -> None:
