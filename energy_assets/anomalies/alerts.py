@@ -25,6 +25,7 @@ _EXACT = tuple(
 )  # fmt: skip
 _QUARTILE = 0.6745  # of a normal distribution, in standard deviations
 _UNNAMED = ("residual_high", "residual_low")
+_ABSENCES = ("gap", "partial", "spread")
 
 
 def event_days(slots: pl.DataFrame, *, ids: pl.DataFrame, limits: Limits) -> pl.DataFrame:
@@ -37,6 +38,9 @@ def event_days(slots: pl.DataFrame, *, ids: pl.DataFrame, limits: Limits) -> pl.
     )
     exact = pl.col("rule").is_in(_EXACT) | ((pl.col("rule") == "unit_shift") & (pl.col("score") >= 1))
     least = pl.when(pl.col("cause").is_in(_UNNAMED)).then(unnamed).otherwise(named)
+    # Hours of the event up to the end of the day: a missing hour, which a register often makes good, is nobody's task.
+    hours = (pl.col("slots") * pl.col("interval_minutes")).cum_sum().over("event_id") / 60
+    is_long = ~pl.col("cause").is_in(_ABSENCES) | (hours >= limits.alert_gap_hours)
     return (
         slots.group_by("number", day=pl.col("starts_at_utc").dt.truncate("1d"))
         .agg(
@@ -46,8 +50,10 @@ def event_days(slots: pl.DataFrame, *, ids: pl.DataFrame, limits: Limits) -> pl.
             is_exact=exact.any(),
         )
         .join(ids, on="number", validate="m:1")
-        .with_columns(pl.col("commodity").fill_null(""), is_strong=pl.col("is_exact") | (pl.col("score") >= least))
         .sort("day", "event_id")
+        .with_columns(
+            pl.col("commodity").fill_null(""), is_strong=(pl.col("is_exact") | (pl.col("score") >= least)) & is_long
+        )
     )
 
 

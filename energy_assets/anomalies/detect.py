@@ -30,12 +30,13 @@ from energy_assets.errors import SourceError
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """What was found: rows of `anomalies.flags` and `anomalies.events`, the score of every slot, and the account."""
+    """Rows of `anomalies.flags` and `anomalies.events`, the score of every slot, the account, and notes for people."""
 
     flags: pl.DataFrame
     events: pl.DataFrame
     scores: pl.DataFrame
     report: dict[str, object]
+    notes: tuple[str, ...] = ()
 
 
 def detect(

@@ -81,7 +81,7 @@ def merged_events(
     stored_incidents = pl.concat([replaced, kept]).filter(pl.col("meter_id").is_null())
     together = with_incidents(together, meters=meters, stored=stored_incidents, since_utc=since_utc, limits=limits)
     together = with_alerts(together, of_days=of_days, meters=meters, days=days, window=window, limits=limits)
-    together = _with_own_states(together, as_of_utc=as_of_utc, limits=limits)
+    together = with_own_states(together, as_of_utc=as_of_utc, limits=limits)
     said = ANOMALIES_FEEDBACK.empty() if feedback is None else feedback
     together = with_states(together, feedback=said, limits=limits)
     return ANOMALIES_EVENTS.conform(together.select(ANOMALIES_EVENTS.column_names)).sort("starts_at_utc", "event_id")
@@ -104,10 +104,18 @@ def _grouped(slots: pl.DataFrame, *, limits: Limits) -> pl.DataFrame:
 def _aggregate(slots: pl.DataFrame) -> pl.DataFrame:
     by_cause = (
         slots.group_by("number", "rule")
-        .agg(pl.col("score").sum().alias("weight"), pl.col("rank").first())
+        .agg(
+            weight=pl.col("score").sum(),
+            rank=pl.col("rank").first(),
+            evidence=pl.col("reason").gather(pl.col("score").arg_max()).first(),
+        )
         .sort("number", "weight", "rank", descending=[False, True, False])
         .group_by("number", maintain_order=True)
-        .agg(cause=pl.col("rule").first(), confidence=pl.col("weight").first() / pl.col("weight").sum())
+        .agg(
+            pl.col("evidence").first(),
+            cause=pl.col("rule").first(),
+            confidence=pl.col("weight").first() / pl.col("weight").sum(),
+        )
     )
     is_fault = pl.col("family").first() == "data_fault"
     spread = pl.col("noise_kwh").fill_null(0.0)
@@ -129,7 +137,6 @@ def _aggregate(slots: pl.DataFrame) -> pl.DataFrame:
         cost=pl.when(is_fault.not_()).then(_sum("cost")),
         greenhouse_gas_kg=pl.when(is_fault.not_()).then(_sum("greenhouse_gas_kg")),
         usual_kwh_per_day=pl.col("expected_kwh").abs().mean() * 1440 / minutes,
-        evidence=pl.col("reason").gather(pl.col("score").arg_max()).first(),
         first_seen_utc=_day_end(pl.col("starts_at_utc").min()),
         last_seen_utc=_day_end(pl.col("starts_at_utc").max()),
     )
@@ -237,7 +244,7 @@ def _with_ids(events: pl.DataFrame, *, replaced: pl.DataFrame, taken: Collection
     return events.with_columns(event_id=pl.Series(ids, dtype=pl.String)).drop("stored_id")
 
 
-def _with_own_states(events: pl.DataFrame, *, as_of_utc: datetime, limits: Limits) -> pl.DataFrame:
+def with_own_states(events: pl.DataFrame, *, as_of_utc: datetime, limits: Limits) -> pl.DataFrame:
     """Return the events as open where they could still grow, else closed, whatever was said about them."""
     lane = lane_of(pl.col("cause"), family=pl.col("family"))
     hours = (gap_hours(lane, limits=limits) * 60).round().cast(pl.Int64)

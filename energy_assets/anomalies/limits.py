@@ -56,6 +56,9 @@ class Limits(BaseModel):
     unnamed_strength: Annotated[float, Field(gt=0)] = Field(
         17, description="As alert_strength, for events without a cause of their own: merely above or below."
     )
+    alert_gap_hours: Annotated[float, Field(ge=0)] = Field(
+        2, description="Missing readings ask for attention once they add up to so many hours."
+    )
     score_scale: Annotated[float, Field(gt=0)] = Field(12, description="Strength at which the score is 1 - 1/e.")
     fault_gap_hours: Annotated[float, Field(gt=0)] = Field(
         6, description="Data faults of one meter closer than this are one event."

@@ -6,6 +6,7 @@ is written is what differs, so that a second run writes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,14 +22,6 @@ _CONTEXT = timedelta(days=3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reach:
-    """What judged days reach: `spans` (meter_id, from_utc, until_utc) of flags, and the events since `since_utc`."""
-
-    spans: pl.DataFrame
-    since_utc: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
 class EventChanges:
     """Events to write, ids of those that they replace or that are gone, and all that was looked at as it is now."""
 
@@ -36,12 +29,19 @@ class EventChanges:
     stale_ids: list[str]
     events: pl.DataFrame
 
+    @property
+    def touched_ids(self) -> list[str]:
+        """Return the ids of every row that is to be replaced, removed or added."""
+        return sorted({*self.stale_ids, *self.rows["event_id"]})
 
-def reach_of(stored: pl.DataFrame, *, flagged: pl.DataFrame, window: Window, limits: Limits = DEFAULT_LIMITS) -> Reach:
+
+def spans_of(
+    stored: pl.DataFrame, *, flagged: pl.DataFrame, window: Window, limits: Limits = DEFAULT_LIMITS
+) -> pl.DataFrame:
     """Return the spans whose flags are needed to rebuild every event that the window's days may change.
 
-    `stored` are all stored events of the meters that the window touches, and their incidents; `flagged` has the
-    meter_id of those with flags in the window. A span holds whole days and whole events, of every family.
+    `stored` are all stored events of the meters that the window touches, `flagged` has the meter_id of those with
+    flags in it. The result is meter_id, from_utc, until_utc: whole days, and whole events of every family.
     """
     widest = timedelta(hours=widest_gap_hours(limits))
     single = stored.filter(pl.col("meter_id").is_not_null())
@@ -59,7 +59,7 @@ def reach_of(stored: pl.DataFrame, *, flagged: pl.DataFrame, window: Window, lim
     islands = rows.with_columns(
         island=(reached.is_null() | (pl.col("from_utc") > reached)).cum_sum().over("meter_id")
     )  # fmt: skip
-    spans = (
+    return (
         islands.group_by("meter_id", "island")
         .agg(pl.col("from_utc").min(), pl.col("until_utc").max(), pl.col("is_window").any())
         .filter("is_window")
@@ -70,14 +70,12 @@ def reach_of(stored: pl.DataFrame, *, flagged: pl.DataFrame, window: Window, lim
         )
         .sort("meter_id")
     )
-    return Reach(spans=spans, since_utc=_since(stored, window=window))
 
 
-def _since(stored: pl.DataFrame, *, window: Window) -> datetime:
+def incidents_since(incident_starts: Iterable[datetime], *, window: Window) -> datetime:
     """Return the day from which incidents are told anew: none that is stored begins on the day before it."""
     since = window.starts_at_utc.replace(hour=0, minute=0, second=0, microsecond=0) - _CONTEXT
-    begun = sorted(stored.filter(pl.col("meter_id").is_null())["starts_at_utc"], reverse=True)
-    for start in begun:
+    for start in sorted(incident_starts, reverse=True):
         if since - timedelta(days=1) <= start < since:
             since = start.replace(hour=0, minute=0, second=0, microsecond=0)
     return since
@@ -86,7 +84,8 @@ def _since(stored: pl.DataFrame, *, window: Window) -> datetime:
 def follow(
     flags: pl.DataFrame,
     *,
-    reach: Reach,
+    spans: pl.DataFrame,
+    since_utc: datetime,
     stored: pl.DataFrame,
     meters: pl.DataFrame,
     window: Window,
@@ -98,24 +97,23 @@ def follow(
 ) -> EventChanges:
     """Return what changes in the stored events now that the days of `window` are judged.
 
-    `flags` are those of `reach.spans`. `stored` holds the events of the meters in the spans, those that began since
-    `reach.since_utc`, those that people spoke of, and every member of their incidents. The rest is as in `merge_flags`.
+    `flags` are those of `spans`. `stored` holds the events of the meters in the spans, those that began since
+    `since_utc` or are open, those that people spoke of, and every member of their incidents. The rest is as in
+    `merge_flags`.
     """
-    inside = stored.join(reach.spans, on="meter_id", how="left").filter(
+    inside = stored.join(spans, on="meter_id", how="left").filter(
         pl.col("starts_at_utc") < pl.col("until_utc"), pl.col("ends_at_utc") > pl.col("from_utc")
     )
     replaced = stored.join(inside.select("event_id"), on="event_id", how="semi")
     rest = stored.join(inside.select("event_id"), on="event_id", how="anti")
     spoken = [] if feedback is None else feedback["event_id"].unique().to_list()
-    is_seed = (
-        (pl.col("starts_at_utc") >= reach.since_utc) | (pl.col("state") == "open") | pl.col("event_id").is_in(spoken)
-    )
+    is_seed = (pl.col("starts_at_utc") >= since_utc) | (pl.col("state") == "open") | pl.col("event_id").is_in(spoken)
     incidents = pl.concat([replaced, rest.filter(is_seed)])["incident_id"].drop_nulls().unique()
     # An incident is the sum of its members: all of them, or none.
     kept = rest.filter(is_seed | pl.col("incident_id").is_in(incidents.implode()))
     events = merged_events(
         flags, meters=meters, as_of_utc=as_of_utc, prices=prices, days=days, feedback=feedback, replaced=replaced,
-        kept=kept, window=window, since_utc=reach.since_utc, limits=limits,
+        kept=kept, window=window, since_utc=since_utc, limits=limits,
     )  # fmt: skip
     before = pl.concat([replaced, kept])
     same = events.join(before, on=ANOMALIES_EVENTS.column_names, how="semi", nulls_equal=True)

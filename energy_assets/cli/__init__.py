@@ -8,15 +8,18 @@ import sys
 from rich.markup import escape
 
 from energy_assets.cli import (
+    anomalies,
     backtest,
-    files,
     forecasts,
     jobs,
     ledger,
     messages,
     models,
     prices,
+    publish,
+    quarantine,
     record,
+    simulate,
     sources,
     weather,
 )
@@ -24,9 +27,9 @@ from energy_assets.cli.root import app, console
 from energy_assets.errors import EnergyAssetsError
 
 __all__ = [
+    "anomalies",
     "app",
     "backtest",
-    "files",
     "forecasts",
     "jobs",
     "ledger",
@@ -34,7 +37,10 @@ __all__ = [
     "messages",
     "models",
     "prices",
+    "publish",
+    "quarantine",
     "record",
+    "simulate",
     "sources",
     "weather",
 ]

@@ -69,14 +69,14 @@ ANOMALIES_EVENTS = Table(
         number("cost", "Excess at the published price, currency; null without a price", nullable=True),
         number("greenhouse_gas_kg", "Excess at the published intensity; null without one", nullable=True),
         text("severity", "By cost, or by energy without a price; of data faults also by duration", allowed=SEVERITIES),
-        time("first_seen_utc", "End of the day that showed it first"),
-        time("last_seen_utc", "End of the last day that showed it"),
+        time("first_seen_utc", "End of the day that showed it first", nullable=True),
+        time("last_seen_utc", "End of the last day that showed it", nullable=True),
         time("alerted_at_utc", "End of the day on which it first deserved a person's attention", nullable=True),
         flag("is_alert", "Whether it asks for a person's attention: it did, and nobody has dismissed it or its like"),
         text(
             "state", "Where it stands: open while it may still grow, else closed, or what people said", allowed=STATES
         ),
-        text("evidence", "The sentence of its strongest slot"),
+        text("evidence", "The sentence of the strongest slot that speaks for the cause"),
     ),
     key=("event_id",),
     window_column="starts_at_utc",

@@ -24,8 +24,13 @@ _DAILY_KEYS = (
     *("readings/raw", "readings/quarantine", "readings/interval"),
     *("weather/observed", "weather/forecast", "weather/quarantine"),
 )
-_DERIVED_KEYS = ("readings/interval", "anomalies/flags", "marts/daily_energy")
-_DELIVERY_KEYS = ("features/load", "forecasts/load", "prices/curves", "prices/days", "ledger/entries", "marts/outlook")
+_USAGE_KEYS = tuple(f"marts/usage_{name}" for name in ("hourly", "daily", "weekly", "monthly", "by_clock"))
+_DERIVED_KEYS = ("readings/interval", "anomalies/flags", "anomalies/events", "marts/daily_energy", *_USAGE_KEYS)
+_SETTLEMENT_KEYS = ("settlement/days", "settlement/pools", "settlement/statements", "ledger/settlement_ledger")
+_DELIVERY_KEYS = (
+    *("features/load", "forecasts/load", "prices/curves", "prices/days", "settlement/to_date"),
+    *("ledger/price_ledger", "ledger/promotion_ledger", "ledger/entries", "ledger/checkpoints", "marts/outlook"),
+)
 
 _PROFILE_KEYS = tuple(f"profiles/{name}" for name in ("shapes", "traits", "clusters", "centroids", "meters"))
 
@@ -41,17 +46,17 @@ REGISTRY_JOB = dg.define_asset_job(
 )
 HISTORY_JOB = dg.define_asset_job("history", _selection(*_DAILY_KEYS), description="Readings and weather of days.")
 DERIVED_JOB = dg.define_asset_job(
-    "derived", _selection(*_DERIVED_KEYS), description="What follows from readings that changed."
+    "derived", _selection(*_DERIVED_KEYS, *_SETTLEMENT_KEYS), description="What follows from readings that changed."
 )
 DAY_JOB = dg.define_asset_job(
     "day",
-    _selection(*_DAILY_KEYS, "anomalies/flags", "marts/daily_energy"),
+    _selection(*_DAILY_KEYS, "anomalies/flags", "anomalies/events", "marts/daily_energy", *_USAGE_KEYS),
     description="Readings, weather, flags and energy of days.",
 )
 DELIVERY_JOB = dg.define_asset_job(
     "delivery",
     _selection(*_DELIVERY_KEYS),
-    description="Forecast and prices of delivery dates.",
+    description="Forecast and prices of delivery dates, bills to date, and the log of what was published.",
 )
 SKILL_JOB = dg.define_asset_job(
     "skill",

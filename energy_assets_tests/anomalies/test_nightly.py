@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from energy_assets.anomalies.events import merge_flags
 from energy_assets.anomalies.limits import Limits
-from energy_assets.anomalies.nightly import EventChanges, follow, reach_of
+from energy_assets.anomalies.nightly import EventChanges, follow, incidents_since, spans_of
 from energy_assets.contracts import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS, Window
 from energy_assets_tests.anomalies.meters import MONDAY
 from energy_assets_tests.anomalies.test_events import flag, registry, said, table
@@ -34,15 +34,16 @@ def night(
 ) -> tuple[pl.DataFrame, EventChanges]:
     """Return the stored events after a window was judged: what the asset does, on frames."""
     inside = flags.filter(pl.col("starts_at_utc") >= window.starts_at_utc, pl.col("starts_at_utc") < window.ends_at_utc)
-    reach = reach_of(stored, flagged=inside, window=window, limits=LIMITS)
+    spans = spans_of(stored, flagged=inside, window=window, limits=LIMITS)
+    since = incidents_since(stored.filter(pl.col("meter_id").is_null())["starts_at_utc"], window=window)
     needed = (
-        flags.join(reach.spans, on="meter_id", validate="m:1")
+        flags.join(spans, on="meter_id", validate="m:1")
         .filter(pl.col("starts_at_utc") >= pl.col("from_utc"), pl.col("starts_at_utc") < pl.col("until_utc"))
         .drop("from_utc", "until_utc")
     )
     changes = follow(
-        needed, reach=reach, stored=stored, meters=METERS, window=window, as_of_utc=as_of_utc, feedback=said_so,
-        limits=LIMITS,
+        needed, spans=spans, since_utc=since, stored=stored, meters=METERS, window=window, as_of_utc=as_of_utc,
+        feedback=said_so, limits=LIMITS,
     )  # fmt: skip
     rest = stored.filter(~pl.col("event_id").is_in(changes.stale_ids))
     return pl.concat([rest, changes.rows]).sort("starts_at_utc", "event_id"), changes
