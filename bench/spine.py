@@ -62,6 +62,7 @@ def up(home: Path) -> Mapping[str, tuple[float, float]]:
         "ENERGY_ASSETS_HOME": str(home),
         "ENERGY_ASSETS_DAGSTER_PORT": str(free_port("127.0.0.1")),
         "ENERGY_ASSETS_MLFLOW_PORT": str(free_port("127.0.0.1")),
+        "ENERGY_ASSETS_BROKER_PORT": str(free_port("127.0.0.1")),
         "COLUMNS": "120",
     }
     started = time.perf_counter()

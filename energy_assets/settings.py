@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     mqtt_broker: str = Field(
         "mqtt://127.0.0.1:1883", description="The MQTT broker: mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS."
     )
+    broker_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        1883,
+        description="Port of the broker that `energy up` brings where mqtt_broker names none; 0: bring none, and "
+        "neither recorder nor publisher.",
+    )
+    live_meters: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        12, description="Meters that `energy up` simulates on its own broker, beside a generated community only."
+    )
     mqtt_version: Literal["3.1.1", "5"] = Field("5", description="MQTT version that our own clients speak.")
     mqtt_user_name: str | None = Field(None, description="User at the broker.")
     mqtt_password: SecretStr | None = Field(None, description="Password at the broker.")

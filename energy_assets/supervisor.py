@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from energy_assets.errors import ConfigError, EnergyAssetsError
 from energy_assets.instance import child_environment
 from energy_assets.settings import Settings
 
+_PORT_OF = {"mlflow": "MLFLOW", "broker": "BROKER"}
 _READY_WITHIN_S = 120.0
 _STOP_WITHIN_S = 15.0
 
@@ -58,7 +59,7 @@ class Supervisor:
             if service.port is not None and _is_taken(service.port):
                 raise ConfigError(
                     f"Port {service.port} of {service.name} is taken; choose another by "
-                    f"ENERGY_ASSETS_{'MLFLOW' if service.name == 'mlflow' else 'DAGSTER'}_PORT."
+                    f"ENERGY_ASSETS_{_PORT_OF.get(service.name, 'DAGSTER')}_PORT."
                 )
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
@@ -181,11 +182,13 @@ def services_of(settings: Settings, *, workspace: Path) -> list[Service]:
     ]
 
 
-def supervisor_of(settings: Settings) -> Supervisor:
-    """Return the supervisor of a platform on one machine."""
+def supervisor_of(
+    settings: Settings, *, more: Sequence[Service] = (), environment: Mapping[str, str] | None = None
+) -> Supervisor:
+    """Return the supervisor of a platform on one machine, with more services and variables for all of them."""
     return Supervisor(
-        services=services_of(settings, workspace=settings.home / "dagster" / "workspace.yaml"),
-        environment=child_environment(settings),
+        services=[*more, *services_of(settings, workspace=settings.home / "dagster" / "workspace.yaml")],
+        environment=child_environment(settings) | dict(environment or {}),
         log_folder=settings.home / "logs",
     )
 

@@ -145,7 +145,7 @@ def test_energy_up_says_which_port_is_taken(tmp_path: Path) -> None:
         other.listen()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ENERGY_ASSETS")}
         environment |= {"ENERGY_ASSETS_HOME": str(tmp_path), "ENERGY_ASSETS_DAGSTER_PORT": str(other.getsockname()[1])}
-        environment |= {"ENERGY_ASSETS_MLFLOW_PORT": str(free_port("127.0.0.1"))}
+        environment |= {"ENERGY_ASSETS_MLFLOW_PORT": str(free_port("127.0.0.1")), "ENERGY_ASSETS_BROKER_PORT": "0"}
         done = subprocess.run(
             [str(Path(sys.executable).parent / "energy"), "up"],
             env=environment,

@@ -53,6 +53,7 @@ def up(home: Path) -> Iterator[Platform]:
         "ENERGY_ASSETS_HOME": str(home),
         "ENERGY_ASSETS_DAGSTER_PORT": str(ports[0]),
         "ENERGY_ASSETS_MLFLOW_PORT": str(ports[1]),
+        "ENERGY_ASSETS_BROKER_PORT": str(free_port("127.0.0.1")),
         "PYTHONUNBUFFERED": "1",
     }
     command = [str(Path(sys.executable).parent / "energy"), "up"]

@@ -73,17 +73,23 @@ def backfill(
 
 @app.command()
 def up() -> None:
-    """Start the Dagster UI and daemon and the MLflow UI; Ctrl-C stops them all."""
+    """Start the Dagster UI and daemon, the MLflow UI, and a broker with live meters; Ctrl-C stops them all."""
     from energy_assets.instance import prepare_instance
+    from energy_assets.live import SOURCE, environment_of, has_broker, live_services
     from energy_assets.supervisor import supervisor_of
 
     settings = load_settings()
     prepare_instance(settings)
-    supervisor = supervisor_of(settings)
+    services = live_services(settings)
+    supervisor = supervisor_of(settings, more=services, environment=environment_of(settings))
     try:
         supervisor.start(announce=lambda name: console.print(f"  {name} is ready"))
         console.print(f"\nDagster  http://{settings.host}:{settings.dagster_port}")
         console.print(f"MLflow   http://{settings.host}:{settings.mlflow_port}")
+        if has_broker(settings):
+            console.print(f"Broker   mqtt://{settings.host}:{settings.broker_port}  (watch it: energy check)")
+        if any(service.name == "simulator" for service in services):
+            console.print(f"         {settings.live_meters} simulated meters are recorded as source {SOURCE}")
         console.print("Schedules and sensors are on. Ctrl-C stops everything.\n")
         code = supervisor.watch()
     finally:

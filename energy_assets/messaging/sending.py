@@ -36,16 +36,19 @@ class Sender:
     """A connected client; use it in a `with`. `acknowledged` counts, `under_way` is what the broker has not confirmed.
 
     Raises:
-        SourceError: the broker could not be reached at first, or refuses us; later losses heal by themselves.
+        SourceError: the broker could not be reached within `patience_s`, or refuses us; later losses heal alone.
     """
 
-    def __init__(self, endpoint: Endpoint, *, client_id: str, version: str, most_under_way: int = 2_000) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, client_id: str, version: str, most_under_way: int = 2_000, patience_s: float = 3.0
+    ) -> None:
         import paho.mqtt.client as mqtt
         from paho.mqtt.enums import CallbackAPIVersion
 
         is_five = version == "5"
         self.acknowledged = 0
         self._endpoint = endpoint
+        self._patience_s = patience_s
         self._room = threading.Semaphore(most_under_way)
         self._lock = threading.Lock()
         self._under_way: dict[int, int] = {}
@@ -66,13 +69,19 @@ class Sender:
         self._client.on_publish = self._on_publish
 
     def __enter__(self) -> Sender:
-        try:
-            self._client.connect(self._endpoint.host, self._endpoint.port, keepalive=_KEEP_ALIVE_S)
-        except OSError as error:
-            raise SourceError(
-                f"{self._endpoint} cannot be reached: {error}. Start a broker (`energy up` brings one), or name "
-                "another by ENERGY_ASSETS_MQTT_BROKER."
-            ) from error
+        ends_at = time.monotonic() + self._patience_s
+        while True:
+            try:
+                self._client.connect(self._endpoint.host, self._endpoint.port, keepalive=_KEEP_ALIVE_S)
+            except OSError as error:
+                if time.monotonic() < ends_at:
+                    time.sleep(0.2)
+                    continue
+                raise SourceError(
+                    f"{self._endpoint} cannot be reached: {error}. Start a broker (`energy up` brings one), or name "
+                    "another by ENERGY_ASSETS_MQTT_BROKER."
+                ) from error
+            break
         self._client.loop_start()
         if not self._is_connected.wait(_CONNECT_WITHIN_S) or self._refusal:
             self._client.loop_stop()

@@ -1,0 +1,73 @@
+"""The live side of `energy up`: an embedded broker, the recorder and the publisher, and simulated meters to watch.
+
+Only on the embedded broker, which the loopback alone can reach: on a broker of the user's own nothing is recorded or
+published unless he starts `energy record` and `energy publish` himself. Meters are simulated only on a platform that
+`energy run` made of a generated community, never beside somebody's own data.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from energy_assets.messaging.broker import VERSION, broker_command
+from energy_assets.readings.source import Source, save_source
+from energy_assets.settings import Settings
+from energy_assets.supervisor import Service
+
+SOURCE = "live"
+TOPIC = "energy/meters/#"
+_FORMAT = "system_003"
+_INTERVAL_S = 60
+_SEAL_AFTER_S = 300
+
+
+def has_broker(settings: Settings) -> bool:
+    """Return whether `energy up` brings a broker: where none is named, and a port is given."""
+    return settings.broker_port > 0 and "mqtt_broker" not in settings.model_fields_set
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the variables by which the platform's processes find the embedded broker; none without one."""
+    if not has_broker(settings):
+        return {}
+    return {
+        "ENERGY_ASSETS_MQTT_BROKER": f"mqtt://{settings.host}:{settings.broker_port}",
+        "ENERGY_ASSETS_MQTT_VERSION": VERSION,
+    }
+
+
+def live_services(settings: Settings) -> list[Service]:
+    """Return broker, recorder, publisher and simulator, as far as they are wanted; declare the source of the last."""
+    if not has_broker(settings):
+        return []
+    energy = str(Path(sys.executable).parent / "energy")
+    broker = Service(
+        name="broker",
+        command=broker_command(settings.home / "broker", host=settings.host, port=settings.broker_port),
+        port=settings.broker_port,
+    )
+    recorder = [energy, "record", "--topic", TOPIC, "--seal-after", str(_SEAL_AFTER_S)]
+    services = [
+        broker,
+        Service(name="recorder", command=recorder),
+        Service(name="publisher", command=[energy, "publish", "--every", str(_INTERVAL_S)]),
+    ]
+    if settings.live_meters and (settings.home / "community").is_dir():
+        _declare(settings)
+        simulator = ["simulate", "--meters", str(settings.live_meters), "--interval", str(_INTERVAL_S)]
+        services.append(Service(name="simulator", command=[energy, *simulator, "--format", _FORMAT]))
+    return services
+
+
+def _declare(settings: Settings) -> None:
+    from energy_assets.messaging.payloads import mapping_file
+
+    if not (settings.sources_folder / f"{SOURCE}.toml").exists():
+        # The recorder makes the folder too; a source whose folder is missing would be reported as broken till then.
+        settings.spool_folder.mkdir(parents=True, exist_ok=True)
+        mapping = mapping_file(Path(_FORMAT))
+        save_source(
+            settings.sources_folder,
+            Source(name=SOURCE, kind="mqtt", path=settings.spool_folder, mapping=mapping),
+        )
