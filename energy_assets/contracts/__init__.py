@@ -7,7 +7,16 @@ from energy_assets.contracts.anomalies import ANOMALIES_DAYS, ANOMALIES_EVENTS, 
 from energy_assets.contracts.features import FEATURES_LOAD
 from energy_assets.contracts.forecasts import FORECASTS_LOAD, FORECASTS_SKILL, LEVELS, QUANTILE_COLUMNS
 from energy_assets.contracts.ledger import LEDGER_CHECKPOINTS, LEDGER_ENTRIES
-from energy_assets.contracts.marts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK
+from energy_assets.contracts.marts import (
+    MARTS_DAILY_ENERGY,
+    MARTS_OUTLOOK,
+    MARTS_USAGE,
+    MARTS_USAGE_BY_CLOCK,
+    MARTS_USAGE_DAILY,
+    MARTS_USAGE_HOURLY,
+    MARTS_USAGE_MONTHLY,
+    MARTS_USAGE_WEEKLY,
+)
 from energy_assets.contracts.metering import METERS, PREMISES, SITES
 from energy_assets.contracts.prices import PRICES_CURVES, PRICES_DAYS
 from energy_assets.contracts.profiles import (
@@ -74,6 +83,7 @@ TABLES: tuple[Table, ...] = (
     PROFILES_METERS,
     MARTS_DAILY_ENERGY,
     MARTS_OUTLOOK,
+    *MARTS_USAGE,
 )
 
 __all__ = [
@@ -89,6 +99,12 @@ __all__ = [
     "LEVELS",
     "MARTS_DAILY_ENERGY",
     "MARTS_OUTLOOK",
+    "MARTS_USAGE",
+    "MARTS_USAGE_BY_CLOCK",
+    "MARTS_USAGE_DAILY",
+    "MARTS_USAGE_HOURLY",
+    "MARTS_USAGE_MONTHLY",
+    "MARTS_USAGE_WEEKLY",
     "METERS",
     "PREMISES",
     "PRICES_CURVES",

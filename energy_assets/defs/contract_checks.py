@@ -1,6 +1,7 @@
 """One blocking check per contract, generated: keys are unique, required values present, values in their range."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import dagster as dg
 
@@ -10,8 +11,8 @@ from energy_assets.defs.reporting import table_of
 from energy_assets.lake import Lake
 
 
-def contract_check(table: Table) -> dg.AssetChecksDefinition:
-    """Return the blocking check that a table's rows of the run's partitions meet their contract."""
+def contract_check(table: Table, *, around: timedelta = timedelta(0)) -> dg.AssetChecksDefinition:
+    """Return the blocking check that a table's rows of the run's partitions, and `around` them, meet their contract."""
 
     @dg.asset_check(
         asset=table.asset_key,
@@ -21,6 +22,8 @@ def contract_check(table: Table) -> dg.AssetChecksDefinition:
     )
     def meets_its_contract(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         window = checked_window(context) if table.window_column else None
+        if window is not None:
+            window = window.padded(before=around, after=around)
         broken = lake.query(violations_query(table, window))
         return dg.AssetCheckResult(
             passed=broken.is_empty(),

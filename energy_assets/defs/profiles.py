@@ -24,6 +24,7 @@ from energy_assets.contracts import (
     Window,
 )
 from energy_assets.defs.contract_checks import contract_checks
+from energy_assets.defs.marts import update_usage
 from energy_assets.defs.reporting import looks_of, report, run_message, table_of
 from energy_assets.lake import Change, Lake
 from energy_assets.models.experiments import log_fit
@@ -32,7 +33,9 @@ from energy_assets.profiles.clusters import FitSpec
 from energy_assets.profiles.populations import SEEDS, Clusters, assign, fit_populations
 from energy_assets.profiles.portraits import picture_of
 from energy_assets.profiles.shapes import LOOKBACK_DAYS, Ask, lookback, shapes_of
+from energy_assets.profiles.usage import cluster_members
 from energy_assets.profiles.vectors import Floats, vectors_of
+from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
 _EXPERIMENT = "load profiles"
@@ -104,16 +107,19 @@ def profile_clusters(
     description=PROFILES_METERS.description,
     deps=[each.asset_key for each in (PROFILES_SHAPES, PROFILES_TRAITS, PROFILES_CLUSTERS, PROFILES_CENTROIDS)],
 )
-def profile_meters(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+def profile_meters(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
     """The cluster of every meter by the newest fit; a meter that is like none, or has too few good days, has none."""
     traits = lake.read(PROFILES_TRAITS)
-    before = lake.read(PROFILES_METERS)
+    before = lake.read(PROFILES_METERS).sort("meter_id")
     rows = assign(
         vectors_of(lake.read(PROFILES_SHAPES), traits),
         traits=traits,
         clusters=lake.read(PROFILES_CLUSTERS),
         centroids=lake.read(PROFILES_CENTROIDS),
     )
+    _rebuild_clusters_usage(lake, settings, before=before, after=rows, message=run_message(context))
     commit = lake.replace(PROFILES_METERS, rows, message=run_message(context))
     by_cluster = rows.group_by(pl.coalesce("cluster_id", "unassigned_because").alias("cluster")).len()
     return report(
@@ -139,6 +145,29 @@ def moved(before: pl.DataFrame, after: pl.DataFrame) -> float:
     both = before.select("meter_id", was="cluster_id").join(after.select("meter_id", "cluster_id"), on="meter_id")
     known = both.drop_nulls()
     return float((known["was"] != known["cluster_id"]).mean() or 0.0) if known.height else 0.0  # type: ignore[arg-type]
+
+
+def _rebuild_clusters_usage(
+    lake: Lake, settings: Settings, *, before: pl.DataFrame, after: pl.DataFrame, message: str
+) -> None:
+    """Add up the clusters' energy anew for all days that the usage tables hold, if a meter changed its cluster.
+
+    Before the new clusters are written: a run that ends in between is made up for by the next one.
+    """
+    columns = ["meter_id", "cluster_id"]
+    if before.drop_nulls("cluster_id").select(columns).equals(after.drop_nulls("cluster_id").select(columns)):
+        return
+    span = lake.query(Query.from_file("energy_assets.defs", "usage_span")).row(0)
+    if span[0] is None:
+        return
+    update_usage(
+        lake,
+        settings,
+        window=Window.of_days(span[0].astimezone(UTC).date(), span[1].astimezone(UTC).date()),
+        members=cluster_members(after, meters=lake.read(METERS)),
+        kinds=("cluster",),
+        message=message,
+    )
 
 
 def _last_year(lake: Lake) -> Window:
