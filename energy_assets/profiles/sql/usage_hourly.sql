@@ -12,10 +12,13 @@ tariffs AS MATERIALIZED (
     SELECT zone_id, cadence_us, part_us // cadence_us AS slot,
            sum(price * step_us) / sum(step_us) AS price, sum(export_price * step_us) / sum(step_us) AS export_price
     FROM (
-        SELECT zone_id, price, export_price, cadences.length_us AS cadence_us,
-               least(cadences.length_us, curve.length_us) AS step_us,
-               start_us + unnest(range(0, curve.length_us, least(cadences.length_us, curve.length_us))) AS part_us
-        FROM curve CROSS JOIN cadences
+        -- Parts that fit both the curve's slots and the intervals, which on a clock of half hours begin apart.
+        SELECT *, start_us + unnest(range(0, length_us, step_us)) AS part_us
+        FROM (
+            SELECT zone_id, price, export_price, start_us, curve.length_us, cadences.length_us AS cadence_us,
+                   gcd(gcd(cadences.length_us, curve.length_us), start_us) AS step_us
+            FROM curve CROSS JOIN cadences
+        )
     )
     GROUP BY ALL
     HAVING sum(step_us) >= cadence_us
