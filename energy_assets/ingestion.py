@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import reduce
 
 import polars as pl
 
@@ -26,22 +27,28 @@ from energy_assets.contracts import (
 )
 from energy_assets.errors import SourceError
 from energy_assets.lake import Change, Commit, Lake
-from energy_assets.messaging import staging as mqtt
+from energy_assets.message_landing import NOTHING, land_segments, together
 from energy_assets.readings import ashrae, bdg2, tabular
 from energy_assets.readings.source import Counts, Registry, Source, Stage
 from energy_assets.sql import Query
 
 _LOG = logging.getLogger(__name__)
+DUMPS = "dumps"
+"""Option of a source of MQTT messages whose files were given by hand: there is no spool to look into."""
 
-STAGES: Mapping[str, Stage] = {"ashrae": ashrae.stage, "bdg2": bdg2.stage, "table": tabular.stage, "mqtt": mqtt.stage}
+STAGES: Mapping[str, Stage] = {"ashrae": ashrae.stage, "bdg2": bdg2.stage, "table": tabular.stage}
 
 
 def land(lake: Lake, source: Source, *, window: Window | None, now: datetime, message: str = "") -> Counts:
     """Land a source's rows of `window` (None: all, and its meters too) and return the account.
 
+    Of MQTT messages the segments that are new are landed, whatever their times.
+
     Raises:
         SourceError: the source cannot be read; nothing of it was stored.
     """
+    if source.kind == "mqtt":
+        return NOTHING if source.options.get(DUMPS) else land_segments(lake, source, now=now, message=message)
     with lake.session() as session:
         staged = STAGES[source.kind](session, source, window=window, now=now)
         changes = [
@@ -81,12 +88,7 @@ def land_all(lake: Lake, sources: Sequence[Source], *, window: Window | None, no
     if failures and not accounts:
         raise SourceError("No source could be read. " + " ".join(failures.values()))
     return Landed(
-        counts=Counts(
-            rows_in=sum(each.rows_in for each in accounts.values()),
-            stored=sum(each.stored for each in accounts.values()),
-            duplicate=sum(each.duplicate for each in accounts.values()),
-            quarantined=sum(each.quarantined for each in accounts.values()),
-        ),
+        counts=reduce(together, accounts.values(), NOTHING),
         by_source={name: asdict(counts) for name, counts in accounts.items()},
         failures=failures,
         snapshot_id=lake.snapshot_id(),
@@ -96,25 +98,30 @@ def land_all(lake: Lake, sources: Sequence[Source], *, window: Window | None, no
 def register(lake: Lake, sources: Sequence[Source], *, now: datetime, message: str = "") -> Commit:
     """Replace the registry of sites, premises and meters by what the sources declare.
 
+    What MQTT messages declared when they were landed stays.
+
     Raises:
         SourceError: a source cannot be read; the registry stays as it was.
     """
+    of_messages = {source.name for source in sources if source.kind == "mqtt"}
     frames: list[Registry] = []
     for source in sources:
+        if source.name in of_messages:
+            continue
         with lake.session() as session:
             staged = STAGES[source.kind](session, source, window=None, now=now)
         if staged.registry is not None:
             frames.append(staged.registry)
-    return lake.commit(
-        [
-            Change(table=SITES, rows=_stacked([SITES.conform(frame.sites) for frame in frames], SITES.empty())),
-            Change(
-                table=PREMISES, rows=_stacked([PREMISES.conform(frame.premises) for frame in frames], PREMISES.empty())
-            ),
-            Change(table=METERS, rows=_stacked([METERS.conform(frame.meters) for frame in frames], METERS.empty())),
-        ],
-        message=message or "register",
-    )
+    changes = []
+    for table, rows in (
+        (SITES, [SITES.conform(each.sites) for each in frames]),
+        (PREMISES, [PREMISES.conform(each.premises) for each in frames]),
+        (METERS, [METERS.conform(each.meters) for each in frames]),
+    ):
+        replaced = {*lake.read(table, columns=["source"])["source"], *(source.name for source in sources)} - of_messages
+        where = {"source": replaced} if of_messages else {}
+        changes.append(Change(table=table, rows=_stacked(rows, table.empty()), where=where))
+    return lake.commit(changes, message=message or "register")
 
 
 def _with_timeless(table: Table, rows: Query, *, source: str, window: Window | None) -> list[Change]:

@@ -1,4 +1,4 @@
-"""Commands of MQTT messages: ingest a spool or a dump, and try a mapping."""
+"""Commands of MQTT messages: ingest a spool or dumps, and try a mapping."""
 
 from __future__ import annotations
 
@@ -11,49 +11,122 @@ from typing import Annotated
 import typer
 
 from energy_assets.cli.root import app, console
-from energy_assets.cli.sources import _ingest, ingest
+from energy_assets.cli.sources import ingest
+from energy_assets.readings.source import Counts, Source
+from energy_assets.settings import load_settings
 
 mapping = typer.Typer(help="Mappings of MQTT messages.", no_args_is_help=True)
 app.add_typer(mapping, name="mapping")
 
 MappingFile = Annotated[Path, typer.Option(help="TOML file, or the name of a built-in mapping, as system_003.")]
+Name = Annotated[str, typer.Option(help="Name of the source.")]
 
 
 @ingest.command("mqtt")
 def ingest_mqtt(
-    path: Annotated[
-        Path, typer.Argument(help="Spool folder of the recorder, or a file of JSON lines (also gzip, zstd).")
+    folder: Annotated[Path, typer.Argument(help="Spool folder of the recorder.")],
+    mapping: MappingFile,
+    name: Name = "mqtt",
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Read again what was landed, with the mapping as it is now.")
+    ] = False,
+) -> None:
+    """Ingest what the recorder keeps; the sensor lands new segments from then on."""
+    from energy_assets.lake import Lake
+    from energy_assets.message_landing import land_segments
+    from energy_assets.messaging.payloads import mapping_file
+    from energy_assets.readings.source import save_source
+
+    settings = load_settings()
+    source = _source(name, folder, mapping_file(mapping))
+    counts = land_segments(Lake.from_settings(settings), source, now=datetime.now(UTC), afresh=afresh)
+    declared = save_source(settings.sources_folder, source)
+    _tell(name, counts)
+    console.print(f"Declared in {declared}; new segments are landed from now on.")
+
+
+@ingest.command("mqtt-dump")
+def ingest_dump(
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON lines, or what mosquitto_sub -v or -F printed; also gzip and zstd.")
     ],
     mapping: MappingFile,
-    name: Annotated[str, typer.Option(help="Name of the source.")] = "mqtt",
+    name: Name = "mqtt",
+    form: Annotated[
+        str | None, typer.Option("--format", help="What mosquitto_sub -F was given, as '%I %t %p'.")
+    ] = None,
 ) -> None:
-    """Ingest recorded MQTT messages; the nightly run and the sensor read new sealed segments from then on."""
+    """Ingest dumps of MQTT messages, each once by its content."""
+    from energy_assets.ingestion import DUMPS
+    from energy_assets.lake import Lake
+    from energy_assets.message_landing import land_dumps
     from energy_assets.messaging.payloads import mapping_file
+    from energy_assets.readings.source import load_source, save_source
 
-    _ingest(name=name, kind="mqtt", path=path, mapping=mapping_file(mapping))
+    settings = load_settings()
+    source = _source(name, files[0].parent, mapping_file(mapping))
+    counts = land_dumps(Lake.from_settings(settings), source, files, form=form, now=datetime.now(UTC))
+    declared = settings.sources_folder / f"{name}.toml"
+    if not declared.is_file() or load_source(declared).options.get(DUMPS):
+        save_source(settings.sources_folder, source.model_copy(update={"options": {DUMPS: True}}))
+    _tell(name, counts)
 
 
 @mapping.command("test")
 def try_mapping(
     file: Annotated[Path, typer.Argument(help="TOML file, or the name of a built-in mapping.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="What mosquitto_sub -F was given, as '%I %t %p'.")
+    ] = None,
 ) -> None:
-    """Show what a mapping makes of sample messages, given as JSON lines on standard input."""
+    """Show what a mapping makes of sample messages on standard input, written as for ingest mqtt-dump."""
     import duckdb
 
-    from energy_assets.messaging.staging import stage
-    from energy_assets.readings.source import Source
+    from energy_assets.messaging import dumps, staging
+    from energy_assets.messaging.payloads import load_payload_mapping
 
+    loaded = load_payload_mapping(file)
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
-        samples = Path(folder) / "samples.jsonl"
+        samples = Path(folder) / "samples"
         samples.write_bytes(sys.stdin.buffer.read())
         connection.execute("SET TimeZone = 'UTC'")
-        source = Source(name="preview", kind="mqtt", path=samples, mapping=file)
-        staged = stage(connection, source, window=None, now=datetime.now(UTC))
-        rows = connection.execute(
-            "SELECT meter_id, starts_at_utc, value, unit, reason, topic FROM temp.staged_window ORDER BY line_number"
+        staging.begin(connection, [staging.Batch(batch_id="samples", name="samples")])
+        for messages in dumps.read_dump(samples, mapping=loaded, form=form):
+            staging.add_frame(connection, messages)
+        span = staging.judge(connection, loaded, source="preview")
+        staging.mark_repeats(
+            connection, staging.Span(first=None, last=None, has_undated=span.has_undated), source="preview", replaced=[]
         )
-        for meter, starts, value, unit, reason, topic in rows.fetchall():
-            told = f"refused: {reason}" if reason else f"{meter}  {starts:%Y-%m-%d %H:%M:%S}Z  {value:g} {unit}"
-            console.print(f"{topic}  {told}", highlight=False, soft_wrap=True, markup=False)
-    counts = staged.counts
-    console.print(f"{counts.stored} readings, {counts.duplicate} duplicate, {counts.quarantined} refused")
+        _, counts = staging.landings(connection, source="preview", now=datetime.now(UTC))
+        for topic, meter, starts, value, unit, reason, gone, is_repeat in staging.frame(
+            connection, staging.query("staged_shown")
+        ).iter_rows():
+            told = f"{meter}  {starts:%Y-%m-%d %H:%M:%S}Z  {value:g} {unit}" if meter else f"refused: {reason}"
+            told = gone or (f"{told}  (repeat)" if is_repeat else told)
+            console.print(f"{topic or '?'}  {told}", highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        f"{counts.stored} readings, {counts.duplicate} duplicate, {counts.quarantined} refused, {counts.ignored} ignored"
+    )
+
+
+def _source(name: str, path: Path, mapping: Path) -> Source:
+    from pydantic import ValidationError
+
+    from energy_assets.errors import ConfigError
+
+    try:
+        return Source(name=name, kind="mqtt", path=path.absolute(), mapping=mapping.absolute())
+    except ValidationError as error:
+        raise ConfigError(f"The source {name!r} is not well declared: {error.errors()[0]['msg']}.") from error
+
+
+def _tell(name: str, counts: Counts) -> None:
+    if counts.rows_in == 0:
+        console.print(f"[bold]{name}[/]: nothing that was not landed already")
+        return
+    console.print(
+        f"[bold]{name}[/]: {counts.rows_in:,} rows in = {counts.stored:,} stored + {counts.duplicate:,} duplicate "
+        f"+ {counts.quarantined:,} quarantined + {counts.ignored:,} ignored"
+    )
+    if counts.quarantined:
+        console.print(f"Why: energy quarantine list --source {name}")

@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
@@ -118,17 +118,19 @@ def advanced(cursor: Mapping[str, int], passed: Iterable[Segment]) -> dict[str, 
     return moved
 
 
-def expire(folder: Path, *, before_cursor: Mapping[str, int], keep_days: float, now: datetime) -> list[Path]:
-    """Delete the sealed segments that the cursor has passed and that are older than `keep_days`; return their paths.
+def expire(folder: Path, *, landed: Container[str], keep_days: float, keep_messages: int, now: datetime) -> list[Path]:
+    """Delete the sealed segments, named in `landed`, that are older than `keep_days`; return their paths.
 
-    A segment that was not ingested is never deleted, however old it is.
+    Segments within a client's last `keep_messages` stay, and what was not landed is never deleted, however old it is.
     """
     oldest = now - timedelta(days=keep_days)
+    present = [segment for segment in segments(folder) if segment.is_sealed]
+    last = {segment.client: segment.first_sequence for segment in present}
     expired = [
         segment.path
-        for segment in segments(folder)
-        if segment.is_sealed
-        and segment.first_sequence <= before_cursor.get(segment.client, -1)
+        for segment in present
+        if segment.path.name in landed
+        and segment.first_sequence < last[segment.client] - keep_messages
         and segment.opened_at_utc < oldest
     ]
     for path in expired:

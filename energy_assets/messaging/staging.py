@@ -1,89 +1,314 @@
-"""MQTT messages as a source of readings: sealed segments or JSON lines staged by a mapping, each row accounted for."""
+"""Messages to rows: sealed segments or lines of a dump, read into temp tables and judged by a mapping.
+
+Everything here works on one DuckDB connection and its temp tables; what of it the lake has already, and what is written
+there, is the landing's business (`energy_assets.message_landing`).
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
 
-from energy_assets.contracts import Window
-from energy_assets.errors import ConfigError, SourceError
-from energy_assets.messaging.payloads import PayloadMapping, load_payload_mapping
-from energy_assets.messaging.segments import sealed_segments
+from energy_assets.errors import SourceError
+from energy_assets.messaging.payloads import MessageRule, PayloadMapping, paths_of
+from energy_assets.messaging.segments import Segment, read_segment
 from energy_assets.readings import declared_meters
-from energy_assets.readings.landing import frame, query, run
 from energy_assets.readings.mapping import Mapping, TimeFormat, ValueColumns
-from energy_assets.readings.source import Counts, Registry, Source, Staged
+from energy_assets.readings.source import Counts, Registry, Source
 from energy_assets.sql import Query
 
 _PACKAGE = "energy_assets.messaging"
+# A line as long as MQTT allows takes buffers of 800 MB; DuckDB reads those of everybody else, Python the others.
+_LONGEST_LINE_BYTES = 16 * 1024 * 1024
+_LONGEST_PAYLOAD_BYTES = 12 * 1024 * 1024
+IN_FLIGHT = 65_535
+"""The most messages that a broker sends ahead of our acknowledgement."""
+
+FRAME_COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
+    "batch": pl.Int32,
+    "line_number": pl.Int64,
+    "packet_id": pl.UInt16,
+    "arrived_at_utc": pl.Datetime("us", "UTC"),
+    "at_utc": pl.Datetime("us", "UTC"),
+    "retained": pl.Boolean,
+    "duplicate": pl.Boolean,
+    "topic": pl.String,
+    "payload": pl.String,
+    "encoding": pl.String,
+    "fault": pl.String,
+}
+"""Columns of the messages that `add_frame` takes."""
 
 
-def stage(connection: duckdb.DuckDBPyConnection, source: Source, *, window: Window | None, now: datetime) -> Staged:
-    """Stage the messages of a spool folder or a file; see `source.Stage`.
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What is landed as one: a segment or a dump, by its content. Client and sequence are those of a segment."""
+
+    batch_id: str
+    name: str
+    path: str = ""
+    client: str | None = None
+    first_sequence: int = 0
+
+    @classmethod
+    def of_segment(cls, segment: Segment) -> Batch:
+        """Return the batch that a segment is."""
+        return cls(
+            batch_id=content_of(segment.path),
+            name=segment.path.name,
+            path=str(segment.path),
+            client=segment.client,
+            first_sequence=segment.first_sequence,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What the landing needs to know of the staged rows to find what it has of them."""
+
+    first: datetime | None
+    last: datetime | None
+    has_undated: bool
+
+
+def content_of(path: Path) -> str:
+    """Return the fingerprint of a file, which is its batch id.
 
     Raises:
-        ConfigError: the mapping is absent or wrong.
-        SourceError: there is nothing to read, or a file is damaged.
+        SourceError: it cannot be read.
     """
-    if source.mapping is None:
-        raise ConfigError(f"Source {source.name} is of MQTT messages and needs a mapping; add the key mapping.")
-    mapping = load_payload_mapping(source.mapping)
-    batches = {str(path): _batch_id(path) for path in _files(source.path)}
     try:
-        _run(connection, "messages", files=list(batches), batches=list(batches.values()))
-    except duckdb.Error as error:
-        raise SourceError(
-            f"{source.path} cannot be read as JSON lines: {error}. Restore it or mend the line."
-        ) from error
-    _run(connection, "mqtt_staged")
-    rows = mapping.readings(source=source.name)
-    connection.execute(f"INSERT INTO temp.staged_rows BY NAME {rows.text}", dict(rows.parameters))
-    bounds = (window.starts_at_utc, window.ends_at_utc) if window else (None, None)
-    run(connection, "table_window", starts_at_utc=bounds[0], ends_at_utc=bounds[1])
-    landings = query("table_account", source=source.name, now=now)
-    totals = frame(connection, landings).select(pl.col("rows_in", "stored", "duplicate", "quarantined").sum())
-    delay = timedelta(minutes=source.reporting_delay_minutes)
-    return Staged(
-        source=source,
-        batch_ids=tuple(batches.values()),
-        raw=Query.from_file(_PACKAGE, "raw", source=source.name, delay=delay),
-        quarantine=query("table_quarantine", source=source.name, now=now),
-        landings=landings,
-        counts=Counts(**totals.row(0, named=True)),
-        registry=_registry(connection, mapping, source=source.name) if window is None else None,
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}. Restore it.") from error
+
+
+def begin(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> None:
+    """Empty the temp tables and make the batches known; their numbers are their places."""
+    frame = pl.DataFrame(
+        [
+            (number, each.batch_id, each.name, each.path, each.client, each.first_sequence)
+            for number, each in enumerate(batches)
+        ],
+        schema={
+            "batch": pl.Int32,
+            "batch_id": pl.String,
+            "name": pl.String,
+            "path": pl.String,
+            "client": pl.String,
+            "first_sequence": pl.Int64,
+        },
+        orient="row",
     )
+    _keep(connection, "staged_batches", frame)
+    run(connection, "messages_nothing")
+    run(connection, "rows_nothing")
 
 
-def _registry(connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str) -> Registry:
-    seen = frame(connection, Query.from_file(_PACKAGE, "meters_seen"))
+def add_segments(
+    connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch], *, earlier: Sequence[Segment] = ()
+) -> None:
+    """Read the messages of sealed segments, and find the first copies of those that were redelivered.
+
+    `earlier` are the segments before them, where a first copy may be; they are read only where one is looked for.
+
+    Raises:
+        SourceError: a segment is damaged or gone; names it.
+    """
+    try:
+        run(connection, "messages_of_segments", files=[each.path for each in batches], longest=_LONGEST_LINE_BYTES)
+    except duckdb.Error:
+        run(connection, "messages_nothing")
+        for number, batch in enumerate(batches):
+            _add_segment(connection, number, batch)
+    if connection.execute("SELECT 1 FROM temp.incoming_messages WHERE duplicate AND NOT retained LIMIT 1").fetchone():
+        paths, clients = [str(each.path) for each in earlier], [each.client for each in earlier]
+        if not earlier:
+            paths, clients = [batches[0].path], [""]
+        try:
+            run(connection, "earlier_messages", files=paths, clients=clients, longest=_LONGEST_LINE_BYTES)
+        except duckdb.Error as error:
+            raise SourceError(f"One of {', '.join(paths)} cannot be read: {error}. Restore it.") from error
+        if not earlier:
+            connection.execute("DELETE FROM temp.earlier_messages")
+        run(connection, "first_copies")
+
+
+def add_frame(connection: duckdb.DuckDBPyConnection, messages: pl.DataFrame) -> None:
+    """Add messages of a dump, in the columns of `FRAME_COLUMNS`."""
+    connection.register(
+        "incoming_rows", messages.select(pl.col(name).cast(kind) for name, kind in FRAME_COLUMNS.items())
+    )
+    try:
+        run(connection, "messages_of_frame")
+    finally:
+        connection.unregister("incoming_rows")
+
+
+def judge(connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str) -> Span:
+    """Turn the messages into rows: readings, repeats among them, refusals, and messages that are ignored."""
+    rules = mapping.rules_frame()
+    _keep(connection, "staged_rules", rules.rename({"retained": "rules_retained"}).drop("value_at", "group_number"))
+    topics = frame(connection, Query(text="SELECT DISTINCT topic FROM temp.incoming_messages WHERE topic IS NOT NULL"))
+    matched = mapping.topic_rules(topics["topic"], source=source).join(
+        topics.with_row_index("topic_number"), on="topic"
+    )
+    places = ("rule", "group_number", "value_at", "time_at", "id_at", "where_at", "is_text")
+    matched = matched.join(rules.select(places), on="rule").with_columns(
+        is_first=pl.col("rule") == pl.col("rule").min().over("topic_number")
+    )
+    _keep(connection, "topic_rules", matched.drop("topic"))
+    _keep(connection, "known_topics", matched.select("topic", "topic_number", "group_number").unique())
+    listed = frame(connection, query("topics_with_lists"))["topic"]
+    by_topic = matched.group_by("group_number").agg("topic")
+    present = dict(by_topic.iter_rows())
+    for group, numbers in enumerate(mapping.rule_groups()):
+        if group in present:
+            has_lists = not listed.is_empty() and pl.Series(present[group]).is_in(listed.implode()).any()
+            _judge_group(connection, mapping, numbers, group=group, has_lists=bool(has_lists))
+    run(connection, "rows_without_rule", others=mapping.others)
+    if _one(connection, "staged_span")["gone"]:
+        for name in ("gone_messages", "gone_drop", "gone_rows"):
+            run(connection, name)
+    run(connection, "repeats_staged")
+    facts = _one(connection, "staged_span")
+    span = Span(first=facts["first"], last=facts["last"], has_undated=bool(facts["undated"]))
+    if span.has_undated:
+        run(connection, "echoes_staged")
+    return span
+
+
+def _judge_group(
+    connection: duckdb.DuckDBPyConnection,
+    mapping: PayloadMapping,
+    numbers: Sequence[int],
+    *,
+    group: int,
+    has_lists: bool,
+) -> None:
+    rules = [[*mapping.messages, *mapping.ignored][number] for number in numbers]
+    first = rules[0]
+    known = {"group": group, "paths": paths_of(rules)}
+    zone = "UTC"
+    wanted: list[tuple[str, dict[str, object]]] = [("cells_plain", known)]
+    if isinstance(first, MessageRule):
+        zone = first.zone or "UTC"
+        is_csv = first.payload == "csv"
+        lists = ("cells_listed", known | {"is_csv": is_csv})
+        if first.each is not None:
+            wanted = [("cells_records", known | {"each": first.each})]
+        elif is_csv:
+            wanted = [lists]
+        elif has_lists:
+            wanted.append(lists)
+    for name, parameters in wanted:
+        judged = f"INSERT INTO temp.staged_rows BY NAME WITH cells AS ({query(name).text}), {query('rows').text}"
+        connection.execute(judged, parameters | {"zone": zone})
+
+
+def mark_repeats(connection: duckdb.DuckDBPyConnection, span: Span, *, source: str, replaced: Sequence[str]) -> None:
+    """Mark the readings that the lake has already, in batches other than those that are `replaced`."""
+    if span.first is not None:
+        run(connection, "repeats_stored", source=source, first=span.first, last=span.last, replaced=list(replaced))
+        if span.has_undated:
+            run(connection, "echoes_stored", source=source, last=span.last, replaced=list(replaced))
+    if span.has_undated:
+        run(connection, "echoes")
+
+
+def landings(connection: duckdb.DuckDBPyConnection, *, source: str, now: datetime) -> tuple[pl.DataFrame, Counts]:
+    """Return the accounts of the batches as readings.segments, and what they come to."""
+    accounts = frame(connection, query("landed_segments", source=source, now=now))
+    names = ("rows_in", "stored", "duplicate", "quarantined", "ignored")
+    return accounts, Counts(**{name: int(accounts[name].sum()) for name in names})
+
+
+def landed_queries(source: Source, *, now: datetime) -> dict[str, Query]:
+    """Return the queries of readings.raw, .quarantine and .landings over the temp tables."""
+    delay = timedelta(minutes=source.reporting_delay_minutes)
+    return {
+        "raw": query("landed_raw", source=source.name, now=now, delay=delay),
+        "quarantine": query("landed_quarantine", source=source.name, now=now),
+        "landings": query("landed_account", source=source.name, now=now),
+    }
+
+
+def registry(connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str) -> Registry:
+    """Return sites, premises and meters of the staged rows."""
+    seen = frame(connection, query("meters_seen"))
     kinds = {"commodity": "electricity", "direction": "consumption"}
     declared = {meter: kinds | mapping.messages[rule].stated() for meter, _, rule in seen.iter_rows()}
     places = Mapping(
         layout="long",
-        time=TimeFormat(columns=("time",), zone=mapping.zone),
+        time=TimeFormat(columns=("time",), zone=mapping.zone or "UTC"),
         values=(ValueColumns(column="value"),),
         site=mapping.site,
     )
     return declared_meters.made_registry(seen.drop("rule"), declared=declared, mapping=places, source=source)
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    found = [segment.path for segment in sealed_segments(path, after={})]
-    if not found:
-        raise SourceError(f"{path} holds no sealed segment. Check the folder, or wait until the recorder seals one.")
-    return found
+def query(name: str, **parameters: object) -> Query:
+    """Return a query of this package's sql folder."""
+    return Query.from_file(_PACKAGE, name, **parameters)
 
 
-def _batch_id(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+def run(connection: duckdb.DuckDBPyConnection, name: str, **parameters: object) -> None:
+    """Run a statement of this package's sql folder."""
+    connection.execute(query(name).text, parameters)
 
 
-def _run(connection: duckdb.DuckDBPyConnection, name: str, **parameters: object) -> None:
-    connection.execute(Query.from_file(_PACKAGE, name).text, parameters)
+def frame(connection: duckdb.DuckDBPyConnection, wanted: Query) -> pl.DataFrame:
+    """Return the rows of a query."""
+    return connection.execute(wanted.text, dict(wanted.parameters)).pl()
+
+
+def _one(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
+    return frame(connection, query(name)).row(0, named=True)
+
+
+def _keep(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:
+    connection.register("incoming_rows", rows)
+    try:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM incoming_rows")
+    finally:
+        connection.unregister("incoming_rows")
+
+
+def _add_segment(connection: duckdb.DuckDBPyConnection, number: int, batch: Batch) -> None:
+    """Read one segment in Python: slower, but a line may have any length, and damage is named."""
+    rows = []
+    for line_number, record in enumerate(read_segment(Path(batch.path)), start=1):
+        payload, encoding, fault = record.payload, None, None
+        if len(payload) > _LONGEST_PAYLOAD_BYTES:
+            payload, fault = payload[:1000], "too_large"
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            text, encoding = payload.hex(), "hex"
+        if "\0" in text:
+            text, encoding = payload.hex(), "hex"
+        arrived = record.arrived_at_utc
+        rows.append(
+            (
+                number,
+                line_number,
+                record.packet_id,
+                arrived,
+                arrived,
+                record.retained,
+                record.duplicate,
+                record.topic,
+                text,
+                encoding,
+                fault,
+            )
+        )
+    add_frame(connection, pl.DataFrame(rows, schema=FRAME_COLUMNS, orient="row"))

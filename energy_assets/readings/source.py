@@ -52,17 +52,21 @@ class Registry:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The account of one staging; `rows_in == stored + duplicate + quarantined` always holds."""
+    """The account of one staging; `rows_in == stored + duplicate + quarantined + ignored` always holds.
+
+    `ignored` are messages that a mapping of MQTT ignores on purpose.
+    """
 
     rows_in: int
     stored: int
     duplicate: int
     quarantined: int
+    ignored: int = 0
 
     @property
     def is_balanced(self) -> bool:
         """Return whether every row that came in went somewhere."""
-        return self.rows_in == self.stored + self.duplicate + self.quarantined
+        return self.rows_in == self.stored + self.duplicate + self.quarantined + self.ignored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from energy_assets.ingestion import land
 from energy_assets.lake import Lake
+from energy_assets.message_landing import land_dumps
 from energy_assets.readings.source import Source
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -44,10 +44,12 @@ def test_a_hostile_payload_loses_no_neighbour(
     file = tmp_path / "mapping.toml"
     file.write_text(mapping or "")
     dump = tmp_path / "dump.jsonl"
+    topic = "m/a" if mapping else "wattwise/consumption"
     lines = [
-        {"topic": "m/a", "payload": payload, "arrived_at_utc": "2026-01-01T00:00:00Z"} for payload in (good, hostile)
+        {"topic": topic, "payload": payload, "arrived_at_utc": "2026-01-01T00:00:00Z"} for payload in (good, hostile)
     ]
     dump.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    source = Source(name="s", kind="mqtt", path=dump, mapping=file if mapping else Path("system_004"))
-    counts = land(lake, source, window=None, now=NOW)
+    source = Source(name="s", kind="mqtt", path=tmp_path, mapping=file if mapping else Path("system_004"))
+    counts = land_dumps(lake, source, [dump], now=NOW)
     assert (counts.rows_in, counts.stored, counts.quarantined) == (2, 1, 1)
+    assert land_dumps(lake, source, [dump], now=NOW).rows_in == 0

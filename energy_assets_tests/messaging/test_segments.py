@@ -160,19 +160,31 @@ def test_cursor_stands_on_sequences_so_that_a_clock_set_back_hides_nothing(tmp_p
     assert sealed_segments(tmp_path / "absent", after={}) == []
 
 
-def test_only_what_is_ingested_and_old_expires(tmp_path: Path) -> None:
-    ages = {1: 9, 2: 9, 3: 2, 4: 9}
-    for sequence, days in ages.items():
+def test_only_what_is_landed_and_old_expires(tmp_path: Path) -> None:
+    names = {}
+    for sequence, days in {1: 9, 2: 9, 3: 2, 4: 9, 5: 9}.items():
         opened = (NOW - timedelta(days=days)).strftime("%Y%m%dT%H%M%SZ")
-        suffix = ".open" if sequence == 4 else ""
-        (tmp_path / f"a-{opened}-{sequence:016d}.jsonl.zst{suffix}").write_bytes(b"x")
-    assert expire(tmp_path, before_cursor={}, keep_days=7, now=NOW) == []
-    # 1 is read and old; 2 is old and not read; 3 is read and young, had the cursor passed it; 4 is open
-    gone = expire(tmp_path, before_cursor={"a": 1}, keep_days=7, now=NOW)
-    assert [Segment.from_path(path).first_sequence for path in gone] == [1]  # type: ignore[union-attr]
-    gone = expire(tmp_path, before_cursor={"a": 4}, keep_days=7, now=NOW)
-    assert [Segment.from_path(path).first_sequence for path in gone] == [2]  # type: ignore[union-attr]
-    assert [segment.first_sequence for segment in segments(tmp_path)] == [3, 4]
+        suffix = ".open" if sequence == 5 else ""
+        names[sequence] = f"a-{opened}-{sequence:016d}.jsonl.zst{suffix}"
+        (tmp_path / names[sequence]).write_bytes(b"x")
+
+    def expired(*landed: int) -> list[int]:
+        gone = expire(tmp_path, landed={names[number] for number in landed}, keep_days=7, keep_messages=0, now=NOW)
+        return [Segment.from_path(path).first_sequence for path in gone]  # type: ignore[union-attr]
+
+    assert expired() == []
+    # 1 is landed and old; 2 is old and not landed; 3 is young; 4 is the last that is sealed; 5 is open
+    assert expired(1) == [1]
+    assert expired(1, 2, 3, 4, 5) == [2]
+    assert [segment.first_sequence for segment in segments(tmp_path)] == [3, 4, 5]
+
+
+def test_the_last_messages_stay(tmp_path: Path) -> None:
+    names = [f"a-20260101T000000Z-{sequence:016d}.jsonl.zst" for sequence in (1, 100, 200)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    gone = expire(tmp_path, landed=set(names), keep_days=1, keep_messages=100, now=NOW)
+    assert [path.name for path in gone] == names[:1]
 
 
 def test_empty_segment_leaves_no_file(tmp_path: Path) -> None:
