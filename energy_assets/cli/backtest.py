@@ -197,8 +197,10 @@ def _saved(skill: Mapping[str, Any] | None) -> str:
     of_nmae = (skill or {}).get("nmae")
     if not of_nmae or of_nmae["value"] is None:
         return ""
-    value, low, high = (100 * of_nmae[name] for name in ("value", "low", "high"))
-    return f"{value:+.0f} % ({low:+.0f} .. {high:+.0f})"
+    saved = f"{100 * of_nmae['value']:+.0f} %"
+    if of_nmae["low"] is None or of_nmae["high"] is None:
+        return saved
+    return f"{saved} ({100 * of_nmae['low']:+.0f} .. {100 * of_nmae['high']:+.0f})"
 
 
 def _show_rungs(account: Mapping[str, Any]) -> None:

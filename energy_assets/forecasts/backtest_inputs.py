@@ -15,6 +15,7 @@ from energy_assets.contracts import METERS, PREMISES, SITES, UTC_TIME
 from energy_assets.contracts.metering import COMMODITIES, DIRECTIONS
 from energy_assets.errors import SourceError
 from energy_assets.forecasts.backtest_weather import Weather, read_weather
+from energy_assets.forecasts.spikes import without_spikes
 from energy_assets.readings.own_files import numbers, read_table, refuse, texts, utc_times
 
 SOURCE = "file"
@@ -33,9 +34,11 @@ class Inputs:
     """Frames of the contracts, and in `notes` what was assumed or left out, one sentence each.
 
     `readings` has the columns of `readings.interval` that features read, sorted by time; missing energies have no row.
+    `actual` has meter_id, starts_at_utc, energy_kwh as they came, which is what forecasts are compared with.
     """
 
     readings: pl.DataFrame
+    actual: pl.DataFrame
     meters: pl.DataFrame
     premises: pl.DataFrame
     sites: pl.DataFrame
@@ -81,8 +84,16 @@ def read_inputs(
     sites = _sites(described, place=f"Meters file {meters_path}" if meters_path else "--timezone")
     if weather is not None:
         weather = _placed(weather, sites=sites, path=str(weather_path), notes=notes)
+    rows = _interval_rows(readings, described, place=f"Readings file {readings_path}")
+    believed = without_spikes(rows)
+    if believed.height < rows.height:
+        notes.append(
+            f"{rows.height - believed.height:,} readings are a hundred times their meter's usual peak; nothing is "
+            f"learned from them, but forecasts are compared with them"
+        )
     return Inputs(
-        readings=_interval_rows(readings, described, place=f"Readings file {readings_path}"),
+        readings=believed,
+        actual=rows.select("meter_id", "starts_at_utc", "energy_kwh"),
         meters=_meters(described),
         premises=_premises(described),
         sites=sites,

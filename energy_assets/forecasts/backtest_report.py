@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import polars as pl
 
 from energy_assets.contracts import QUANTILE_COLUMNS
-from energy_assets.errors import ContractError
 from energy_assets.forecasts.backtest import Backtest, Plan
 from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.models.evaluation import SKILL_METRICS, metrics_of, skill_of
@@ -18,6 +18,8 @@ from energy_assets.models.evaluation import SKILL_METRICS, metrics_of, skill_of
 LADDER = "ladder"
 SEASONS = {12: "Dec-Feb", 3: "Mar-May", 6: "Jun-Aug", 9: "Sep-Nov"}
 _BOOTSTRAP_SEED = 1
+_BLOCK_DAYS = 7
+_FEWEST_BLOCKS = 4
 _BUCKET_METRICS = ("nrmse", "nmae", "pinball", "coverage_80")
 _LEAD_STEP_HOURS = 3
 _KEY = ("meter_id", "issued_at_utc", "starts_at_utc")
@@ -37,7 +39,7 @@ def report_of(result: Backtest, *, inputs: Inputs, plan: Plan) -> dict[str, obje
         "options": _options(result, plan=plan),
         "median": _medians(per_meter, models),
         "pooled": _nested(metrics_of(scored, by=["model"]), ["model"]),
-        "skill": {rival: _skill(scored, rival) for rival in models[1:]},
+        "skill": {rival: _skill(scored, rival, per_meter) for rival in models[1:]},
         "by": _by(scored),
         "rungs": _rungs(result, scored),
         "trainings": [
@@ -57,11 +59,10 @@ def report_of(result: Backtest, *, inputs: Inputs, plan: Plan) -> dict[str, obje
 def _scored(result: Backtest, *, inputs: Inputs) -> pl.DataFrame:
     """Return every prediction beside the reading, in the columns of `evaluation`, with bucket columns."""
     zones = inputs.meters.select("meter_id", "site_id").join(inputs.sites.select("site_id", "timezone"), on="site_id")
-    actual = inputs.readings.select("meter_id", "starts_at_utc", "energy_kwh")
     quantiles = pl.col(QUANTILE_COLUMNS).cast(pl.Float32)
     ladder = result.forecasts.select(*_KEY, quantiles, model=pl.lit(LADDER))
     rows = pl.concat([ladder, result.rivals.select(ladder.columns)])
-    rows = rows.join(actual, on=["meter_id", "starts_at_utc"], how="inner", validate="m:1")
+    rows = rows.join(inputs.actual, on=["meter_id", "starts_at_utc"], how="inner", validate="m:1")
     rows = rows.join(zones.select("meter_id", "timezone"), on="meter_id", how="left", validate="m:1")
     lead = (pl.col("starts_at_utc") - pl.col("issued_at_utc")).dt.total_hours()
     parts = []
@@ -115,18 +116,35 @@ def _medians(per_meter: pl.DataFrame, models: list[str]) -> dict[str, object]:
     return {model: named.get(model, {}) for model in models}
 
 
-def _skill(scored: pl.DataFrame, rival: str) -> dict[str, object]:
-    """Return by metric the share of the rival's error that the ladder saves, with its 90 % interval."""
+def _skill(scored: pl.DataFrame, rival: str, per_meter: pl.DataFrame) -> dict[str, object]:
+    """Return by metric the share of the rival's error that the ladder saves, with its 90 % interval.
+
+    None where either has no error to compare; no interval where days are too few to draw blocks of them.
+    """
+    days = scored["issued_at_utc"].n_unique()
     skills: dict[str, object] = {}
     for metric in SKILL_METRICS:
-        try:
-            skill = skill_of(scored, model=LADDER, baseline=rival, metric=metric, seed=_BOOTSTRAP_SEED)
-        except ContractError:
+        errors = per_meter.filter(pl.col("metric") == metric, pl.col("model").is_in([LADDER, rival]))
+        if errors["model"].n_unique() < 2 or not errors.filter(model=rival)["value"].median():
             skills[metric] = None
             continue
-        is_known = math.isfinite(skill.value)
-        skills[metric] = {name: getattr(skill, name) if is_known else None for name in ("value", "low", "high")}
+        # A rival that errs on few days may err on none of those drawn; infinite skill of a draw is no warning.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            skill = skill_of(
+                scored,
+                model=LADDER,
+                baseline=rival,
+                metric=metric,
+                seed=_BOOTSTRAP_SEED,
+                block_days=max(1, min(_BLOCK_DAYS, days // _FEWEST_BLOCKS)),
+            )
+        bounds = {"low": skill.low, "high": skill.high} if days >= _FEWEST_BLOCKS else {"low": None, "high": None}
+        skills[metric] = {"value": _finite(skill.value), **{name: _finite(value) for name, value in bounds.items()}}
     return skills
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _by(scored: pl.DataFrame) -> dict[str, object]:

@@ -22,6 +22,7 @@ SOURCE = "file"
 _EVERYWHERE = ""
 _LONGEST_STEP_HOURS = 6
 _HOUR = timedelta(hours=1)
+_OLDEST_FORECAST = timedelta(days=7)
 _IRRADIANCES = tuple(name for name in WEATHER_QUANTITIES if name.endswith("_w_m2"))
 _ROUNDING = 0.02
 """Share of its bound by which a value may be beyond it: rounding and interpolation at the source."""
@@ -61,8 +62,40 @@ class Weather:
     def as_known(self, issues: Sequence[datetime], *, horizon: timedelta) -> pl.DataFrame:
         """Return the weather as it was believed at the issues: the road that the nightly run takes."""
         return as_known(
-            self.observed, self.forecast, issues=issues, horizon=horizon, is_actual_allowed=self.forecast.is_empty()
+            self.observed,
+            self._newest_of_hours(issues, horizon=horizon),
+            issues=issues,
+            horizon=horizon,
+            is_actual_allowed=self.forecast.is_empty(),
         )
+
+    def _newest_of_hours(self, issues: Sequence[datetime], *, horizon: timedelta) -> pl.DataFrame:
+        """Return for every issue one run that holds the newest forecast of each hour that had been made by then.
+
+        Archives often keep a forecast per hour, made a fixed time ahead, rather than whole runs.
+        """
+        if self.forecast.is_empty():
+            return self.forecast
+        ahead = pl.DataFrame({"issue": pl.Series(sorted(issues), dtype=UTC_TIME)}).with_columns(
+            starts_at_utc=pl.datetime_ranges(
+                pl.col("issue").dt.truncate("1h"), pl.col("issue") + horizon, "1h", closed="left", time_unit="us"
+            )
+        )
+        sites = self.forecast.select("site_id").unique().sort("site_id")
+        wanted = sites.join(ahead.explode("starts_at_utc"), how="cross").sort("issue")
+        newest = wanted.join_asof(
+            self.forecast.sort("issued_at_utc"),
+            left_on="issue",
+            right_on="issued_at_utc",
+            by=["site_id", "starts_at_utc"],
+            strategy="backward",
+            tolerance=_OLDEST_FORECAST,
+            check_sortedness=False,
+        )
+        run = newest.filter(pl.col("issued_at_utc").is_not_null()).with_columns(
+            issued_at_utc="issue", available_at_utc="issue"
+        )
+        return run.select(self.forecast.columns)
 
 
 def read_weather(path: Path, *, notes: list[str]) -> Weather:
@@ -154,9 +187,9 @@ def _hourly(rows: pl.DataFrame, present: list[str]) -> pl.DataFrame:
         _gap=pl.col("starts_at_utc").diff().shift(-1).over(series).dt.total_hours(),
     ).explode("starts_at_utc")
     share = (pl.col("starts_at_utc") - pl.col("_at")).dt.total_hours() / hours_apart
-    next_is_near = pl.col("_gap") == hours_apart
+    next_is_near, is_last = pl.col("_gap") == hours_apart, pl.col("_gap").is_null()
     lines = {
-        name: pl.when(share == 0)
+        name: pl.when((share == 0) | is_last)
         .then(name)
         .when(next_is_near)
         .then(pl.col(name) + share * (pl.col(f"_next_{name}") - pl.col(name)))

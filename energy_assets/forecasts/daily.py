@@ -7,23 +7,16 @@ from datetime import datetime
 
 import polars as pl
 
-from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.features.horizon import DELIVERY_DATE, Horizon
-from energy_assets.features.lags import ANALOGUE_COLUMNS
+from energy_assets.forecasts.analogues import analogue_quantiles
 from energy_assets.forecasts.hierarchy import aggregate
-from energy_assets.forecasts.ladder import KEY, Champion, Widening, forecast_meters
+from energy_assets.forecasts.ladder import Champion, Widening, forecast_meters
 from energy_assets.forecasts.scenarios import Dependence
 from energy_assets.forecasts.slots import delivery_slots
 from energy_assets.forecasts.standing import standing
 
-DEFAULT_WIDENING: Widening = {
-    "champion": 1.0,
-    "without_weather": 1.1,
-    "analogue": 1.2,
-    "peers": 1.0,
-    "climatology": 1.0,
-}
-"""Bands of thirteen analogues are too narrow by about a fifth; peers and climatology carry their spread already."""
+DEFAULT_WIDENING: Widening = {}
+"""No rung is widened until past forecasts say that it must be: each carries its own spread, measured on real meters."""
 
 
 def forecast_delivery(
@@ -93,9 +86,3 @@ def forecast_issue(
         features_hash=features_hash,
         widening={**DEFAULT_WIDENING, **(widening or {})},
     )
-
-
-def analogue_quantiles(features: pl.DataFrame) -> pl.DataFrame:
-    """Return key and quantiles of the same slot on past same weekdays, kWh; null where too few of them are known."""
-    renamed = dict(zip(QUANTILE_COLUMNS, ANALOGUE_COLUMNS, strict=True))
-    return features.select(*KEY, **renamed)
