@@ -12,15 +12,11 @@ from pathlib import Path
 
 import polars as pl
 
-from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import SourceError
 from energy_assets.prices.exchange import curve_csv, curve_document, utc_text
+from energy_assets.prices.times import read_table, with_utc
 from energy_assets.prices.welfare import PriceCurve, price_curve
 from energy_assets.prices.zones import ZoneConfig, load_zone
-
-_ISO_TIME = (
-    r"^(?<day>\d{4}-\d\d-\d\d)[T ](?<minutes>\d\d:\d\d)(?<seconds>:\d\d(\.\d+)?)?\s*(?<offset>[zZ]|[+-]\d\d:?\d\d)?$"
-)
 
 
 def price_file(
@@ -81,16 +77,7 @@ def read_net_load(path: Path) -> pl.DataFrame:
     Raises:
         SourceError: the file cannot be read, or starts_at_utc is not a time.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif path.suffix == ".csv":
-            frame = pl.read_csv(path)
-        else:
-            raise SourceError(f"Net load {path} has no known format: give a .csv or .parquet file.")
-        return _with_utc(frame, path=path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise SourceError(f"Net load {path} cannot be read: {error}") from error
+    return with_utc(read_table(path, subject="Net load"), path=path, subject="Net load")
 
 
 def report(curves: list[PriceCurve], *, zone: ZoneConfig) -> dict[str, object]:
@@ -111,29 +98,6 @@ def report(curves: list[PriceCurve], *, zone: ZoneConfig) -> dict[str, object]:
             for account, curve in zip(accounts, curves, strict=True)
         ],
     }
-
-
-def _with_utc(frame: pl.DataFrame, *, path: Path) -> pl.DataFrame:
-    if "starts_at_utc" not in frame.columns:
-        raise SourceError(f"Net load {path} lacks the column starts_at_utc; it has {frame.columns}.")
-    if frame["starts_at_utc"].null_count():
-        raise SourceError(f"Net load {path} has rows without starts_at_utc; remove them or fill the times in.")
-    dtype = frame.schema["starts_at_utc"]
-    starts = pl.col("starts_at_utc")
-    if dtype == pl.String:
-        part = starts.str.strip_chars().str.extract_groups(_ISO_TIME).struct
-        seconds, offset = part.field("seconds").fill_null(":00"), part.field("offset").fill_null("+00:00")
-        text = pl.concat_str(
-            part.field("day"), pl.lit("T"), part.field("minutes"), seconds, offset.str.replace("[zZ]", "+00:00")
-        )
-        parsed = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_zone="UTC")
-        if frame.select(parsed.is_null().any()).item():
-            raise SourceError(f"Net load {path} has a starts_at_utc that is not an ISO 8601 time.")
-    elif isinstance(dtype, pl.Datetime):
-        parsed = starts.dt.replace_time_zone("UTC") if dtype.time_zone is None else starts.dt.convert_time_zone("UTC")
-    else:
-        raise SourceError(f"Column starts_at_utc of {path} is {dtype}, not a time.")
-    return frame.with_columns(parsed.cast(UTC_TIME).alias("starts_at_utc"))
 
 
 def _write(curves: list[PriceCurve], path: Path) -> None:

@@ -1,0 +1,202 @@
+"""Accuracy of the wholesale price forecast on the real Nord Pool data: the last 728 days, day by day, as known then.
+
+    python bench/wholesale.py [FOLDER]        all members, the blend and its band; FOLDER keeps what is done
+    python bench/wholesale.py [FOLDER] part   as many members as four minutes allow; repeat until nothing is left
+    python bench/wholesale.py night           how long one night's forecast takes, with and without a memory
+    python bench/wholesale.py peer            plain LightGBM on the same days (bench dependency)
+
+Needs ENERGY_ASSETS_REAL_DATA. The protocol is the literature's (Lago et al. 2021): day-ahead, prices to the end of the
+day before, load and wind forecasts of the day. The 182 days before the test warm up weights and band.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from energy_assets.prices.market import MarketDays, market_days
+from energy_assets.prices.wholesale import MEMBER_NAMES, RELEARN_DAYS, forecast_wholesale
+from energy_assets.prices.wholesale_blend import blend
+from energy_assets.prices.wholesale_linear import LINEAR_MEMBERS, linear_forecasts
+from energy_assets.prices.wholesale_trees import TREE_MEMBERS, tree_forecasts
+
+TEST_DAYS, WARM_DAYS = 728, 182
+CHUNK_DAYS = 91
+PART_SECONDS = 200
+COUNTRIES = ("NO", "SE", "FI", "DK")
+
+
+def read() -> tuple[MarketDays, np.ndarray, np.ndarray]:
+    """Return the market, and the published LEAR and DNN ensembles (728, 24)."""
+    table = pl.read_parquet(Path(os.environ["ENERGY_ASSETS_REAL_DATA"]) / "epf_np.parquet")
+    # Its days have 24 hours, made by its authors; read as UTC they stay as they are.
+    market = table.select(
+        starts_at_utc=pl.col("ts_local").dt.replace_time_zone("UTC"),
+        price_per_mwh="price",
+        load_forecast="load_forecast",
+        wind_forecast="wind_forecast",
+    )
+    published = [table[name].to_numpy().reshape(-1, 24)[-TEST_DAYS:] for name in ("lear_ensemble", "dnn_ensemble")]
+    return market_days(market, timezone="UTC", country_codes=COUNTRIES), published[0], published[1]
+
+
+Job = tuple[str, int, int, int]
+
+
+def jobs(days: int) -> list[Job]:
+    first = days - TEST_DAYS - WARM_DAYS
+    linear = [
+        ("linear", index, start, min(start + CHUNK_DAYS, days))
+        for index in range(len(LINEAR_MEMBERS))
+        for start in range(first, days, CHUNK_DAYS)
+    ]
+    trees = [
+        ("trees", index, start, min(start + RELEARN_DAYS, days))
+        for index in range(len(TREE_MEMBERS))
+        for start in range(first, days, RELEARN_DAYS)
+    ]
+    return [*trees, *linear]
+
+
+def place(folder: Path, job: Job) -> Path:
+    return folder / f"{job[0]}-{job[1]}-{job[2]}.npy"
+
+
+def one(argument: tuple[Path, Job]) -> None:
+    folder, job = argument
+    kind, index, start, stop = job
+    market = read()[0]
+    if kind == "linear":
+        made = linear_forecasts(market, member=LINEAR_MEMBERS[index], days=range(start, stop))
+    else:
+        made = tree_forecasts(market, member=TREE_MEMBERS[index], days=range(start, stop), seed=0, threads=1)
+    np.save(place(folder, job), made)
+
+
+def work(folder: Path, *, seconds: float) -> bool:
+    """Do the jobs that are left with two processes; False when the time was over before they were."""
+    every = jobs(len(read()[0].days))
+    left = [job for job in every if not place(folder, job).exists()]
+    started = time.monotonic()
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        while left and time.monotonic() - started < seconds:
+            batch, left = left[:8], left[8:]
+            list(pool.map(one, [(folder, job) for job in batch]))
+    print(f"{len(every) - len(left)} of {len(every)} jobs done, {time.monotonic() - started:.0f} s in this run")
+    return not left
+
+
+def judge(folder: Path) -> bool:
+    market, lear, dnn = read()
+    days = len(market.days)
+    pieces: dict[tuple[str, int], list[np.ndarray]] = {}
+    for job in sorted(jobs(days), key=lambda job: job[2]):
+        pieces.setdefault(job[:2], []).append(np.load(place(folder, job)))
+    order = [("linear", i) for i in range(len(LINEAR_MEMBERS))] + [("trees", i) for i in range(len(TREE_MEMBERS))]
+    members = np.stack([np.vstack(pieces[key]) for key in order])
+    price = market.price[-members.shape[1] :]
+    made = blend(members, price=price)
+    test = np.s_[-TEST_DAYS:]
+    truth = price[test]
+
+    def mae(forecast: np.ndarray) -> float:
+        return float(np.abs(forecast[test] - truth).mean())
+
+    print(f"\n{market.days[-TEST_DAYS]} .. {market.days[-1]}, {TEST_DAYS} days, EUR/MWh\n")
+    print(f"{'':24}   MAE")
+    print(f"{'naive, day before':24} {float(np.abs(market.price[-TEST_DAYS - 1 : -1] - truth).mean()):.3f}")
+    print(f"{'published LEAR ensemble':24} {mae(lear):.3f}")
+    print(f"{'published DNN ensemble':24} {mae(dnn):.3f}")
+    for name, forecast in zip(MEMBER_NAMES, members, strict=True):
+        print(f"{'  ' + name:24} {mae(forecast):.3f}")
+    print(f"{'mean of the members':24} {mae(members.mean(axis=0)):.3f}")
+    print(f"{'blend':24} {mae(made.q50):.3f}   (limit 1.66)")
+    low, high = made.q10[test], made.q90[test]
+    inside = (truth >= low) & (truth <= high)
+    print(
+        f"\ncoverage of q10-q90 {inside.mean():.1%} (76-84 %), "
+        f"by hour {inside.mean(0).min():.1%} .. {inside.mean(0).max():.1%}"
+    )
+    quarters = ", ".join(f"{part.mean():.0%}" for part in np.array_split(inside, 8))
+    print(
+        f"by quarter {quarters}; below {np.mean(truth < low):.1%}, above {np.mean(truth > high):.1%}; "
+        f"width {np.mean(high - low):.2f}"
+    )
+    error = np.abs(made.q50[test] - truth).mean(1) - np.abs(dnn - truth).mean(1)
+    chance = np.random.default_rng(0)
+    weeks = error.reshape(-1, 7).mean(1)
+    drawn = weeks[chance.integers(0, len(weeks), (4000, len(weeks)))].mean(1)
+    low_end, high_end = np.quantile(drawn, [0.025, 0.975])
+    print(f"against the published DNN {error.mean():+.3f} ({low_end:+.3f} .. {high_end:+.3f}, 95 %, weeks drawn anew)")
+    return mae(made.q50) <= 1.66 and 0.76 <= inside.mean() <= 0.84
+
+
+def night() -> None:
+    market = read()[0]
+    short = MarketDays(
+        days=market.days,
+        price=np.vstack([market.price[:-1], np.full((1, 24), np.nan)]),
+        driver_names=market.driver_names,
+        drivers=market.drivers,
+        holiday=market.holiday,
+    )
+    last = market.days[-1] + timedelta(days=6)
+    started = time.monotonic()
+    first = forecast_wholesale(short, timezone="UTC", last_day=last, remembered={})
+    cold = time.monotonic() - started
+    started = time.monotonic()
+    again = forecast_wholesale(short, timezone="UTC", last_day=last, remembered=first.remembered)
+    print(
+        f"a night without memory {cold:.1f} s, with the memory of the night before {time.monotonic() - started:.1f} s"
+    )
+    print(again.slots.filter(pl.col("origin") != "published").head(3))
+
+
+def peer() -> None:
+    """Plain LightGBM: lags of 1, 2, 3 and 7 days, drivers, calendar; relearned every 28 days."""
+    import lightgbm
+
+    market = read()[0]
+    days = len(market.days)
+    hour, weekday = np.tile(np.arange(24.0), (days, 1)), np.repeat(market.weekday[:, None], 24, axis=1)
+    lagged = [np.vstack([np.full((lag, 24), np.nan), market.price[:-lag]]) for lag in (1, 2, 3, 7)]
+    inputs = np.stack([hour, weekday, *lagged, *market.drivers], axis=-1)
+    made = np.full((days, 24), np.nan)
+    for start in range(days - TEST_DAYS, days, RELEARN_DAYS):
+        stop = min(start + RELEARN_DAYS, days)
+        model = lightgbm.LGBMRegressor(n_estimators=350, learning_rate=0.05, num_leaves=63, n_jobs=2, verbose=-1)
+        model.fit(inputs[7:start].reshape(-1, inputs.shape[-1]), market.price[7:start].ravel())
+        made[start:stop] = np.asarray(model.predict(inputs[start:stop].reshape(-1, inputs.shape[-1]))).reshape(-1, 24)
+    print(f"plain LightGBM: MAE {np.abs(made - market.price)[-TEST_DAYS:].mean():.3f}")
+
+
+def main() -> int:
+    words = [word for word in sys.argv[1:] if word in ("part", "night", "peer")]
+    folders = [word for word in sys.argv[1:] if word not in words]
+    if "night" in words or "peer" in words:
+        night() if "night" in words else peer()
+        return 0
+    with tempfile.TemporaryDirectory() as fresh:
+        folder = Path(folders[0]) if folders else Path(fresh)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not work(folder, seconds=PART_SECONDS if "part" in words else float("inf")):
+            return 0
+        return 0 if judge(folder) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
