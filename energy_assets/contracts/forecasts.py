@@ -65,7 +65,11 @@ FORECASTS_SKILL = Table(
         text("node_id", "Node"),
         time("window_start_utc", "Issue time of the forecasts that are measured"),
         integer("window_days", "Days measured", 1, "a day at least"),
-        text("metric", "nmae, nrmse, pinball, coverage_80, bias, skill_last_week"),
+        text(
+            "metric",
+            "nmae, nrmse, pinball, coverage_80, bias, skill_last_week; of a site's or the portfolio's meters by lead "
+            "time, `meters_nmae_06_12h` and `meters_coverage_80_06_12h`",
+        ),
         number("value", "Value of the metric; shares, not percent"),
     ),
     key=("model", "node_id", "window_start_utc", "metric"),

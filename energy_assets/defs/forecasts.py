@@ -1,6 +1,7 @@
 """Forecasts: every meter and slot of the coming delivery date, and how good the past ones were."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import dagster as dg
 import polars as pl
@@ -26,9 +27,12 @@ from energy_assets.defs.partitions import (
     issue_window,
 )
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
+from energy_assets.errors import ModelError
+from energy_assets.forecasts.actuals import with_actuals
 from energy_assets.forecasts.champions import champions_of
 from energy_assets.forecasts.daily import forecast_delivery
-from energy_assets.forecasts.skill import judge_coverage, judge_plausibility, measure_skill
+from energy_assets.forecasts.leaderboard import by_lead_time, lead_skill, leaderboard, markdown_of, measured_in_use
+from energy_assets.forecasts.skill import judge_coverage, judge_plausibility, skill_of_compared
 from energy_assets.forecasts.standing import HISTORY, standing
 from energy_assets.lake import Lake
 from energy_assets.models.registry import Registry
@@ -128,22 +132,51 @@ def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     ],
 )
 def forecast_skill(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    registry: dg.ResourceParam[Registry],
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[None]:
-    """Error of the published forecasts against readings and plain baselines, per node and rung."""
+    """Error of the published forecasts against readings and plain baselines, per node, rung and lead time.
+
+    The tables below are of the last four weeks. What each model version was worth in use is drawn in its
+    MLflow run, under `live/`.
+    """
     window = issue_window(delivery_dates_of(context), issue_hour_utc=settings.issue_hour_utc)
     read = window.padded(before=timedelta(weeks=5), after=timedelta(days=3))
-    skill = measure_skill(
+    compared = with_actuals(
         lake.read(FORECASTS_LOAD, window),
         readings=lake.read(READINGS_INTERVAL, read),
         meters=lake.read(METERS),
         sites=lake.read(SITES),
     )
-    commit = lake.replace(FORECASTS_SKILL, skill, window=window, message=run_message(context))
+    skill = skill_of_compared(compared)
+    rows = pl.concat([skill, lead_skill(compared)])
+    commit = lake.replace(FORECASTS_SKILL, rows, window=window, message=run_message(context))
     medians = (
         skill.group_by("model", "metric").agg(pl.col("value").median()).pivot("metric", index="model", values="value")
     )
-    return report(commit, FORECASTS_SKILL, medians=medians)
+    recent = lake.read(FORECASTS_SKILL, window.padded(before=timedelta(weeks=_JUDGED_WEEKS)))
+    return report(
+        commit,
+        FORECASTS_SKILL,
+        medians=medians,
+        error_by_lead_time=dg.MetadataValue.md(markdown_of(by_lead_time(leaderboard(recent, portfolio=True)))),
+        leaderboard=dg.MetadataValue.md(markdown_of(leaderboard(recent))),
+        in_mlflow=_drawn_in_mlflow(registry, measured_in_use(compared)),
+    )
+
+
+def _drawn_in_mlflow(
+    registry: Registry, measured: Mapping[tuple[str, int], Mapping[datetime, Mapping[str, float]]]
+) -> str:
+    """Add what was measured to the versions' runs and return in words what was done; MLflow may be out of reach."""
+    try:
+        for (name, version), of_issues in measured.items():
+            registry.log_live(name, version=version, measured=of_issues)
+    except ModelError as error:
+        return f"not drawn: {error}"
+    return f"{sum(map(len, measured.values()))} nights of {len(measured)} model versions"
 
 
 @dg.asset_check(asset=FORECASTS_SKILL.asset_key, name="bands_cover_what_they_claim")
@@ -151,7 +184,8 @@ def bands_cover_what_they_claim(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckRe
     """The 80 % bands of the last weeks held about 80 % of the readings, on every rung."""
     skill = lake.read(FORECASTS_SKILL)
     newest = skill["window_start_utc"].max()
-    recent = skill.filter(pl.col("window_start_utc") > pl.lit(newest) - timedelta(weeks=_JUDGED_WEEKS))
+    since = newest - timedelta(weeks=_JUDGED_WEEKS) if isinstance(newest, datetime) else None
+    recent = skill.filter(pl.col("window_start_utc") > since)
     judged = judge_coverage(recent)
     return dg.AssetCheckResult(
         passed=judged.holds,

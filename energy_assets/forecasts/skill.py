@@ -39,7 +39,11 @@ def measure_skill(
     and bias. Per rung: the rung's name as model and node `portfolio`, all its meter slots pooled. Nodes with fewer than
     six measured slots, or without energy, have no row. Inputs as for `actuals.with_actuals`.
     """
-    compared = with_actuals(forecasts, readings=readings, meters=meters, sites=sites)
+    return skill_of_compared(with_actuals(forecasts, readings=readings, meters=meters, sites=sites))
+
+
+def skill_of_compared(compared: pl.DataFrame) -> pl.DataFrame:
+    """Return what `measure_skill` does, from what `actuals.with_actuals` returned."""
     compared = compared.filter(pl.col("actual_kwh").is_not_null())
     by_node = compared.select(pl.exclude("method")).with_columns(model=pl.lit(PUBLISHED))
     pooled = compared.filter(pl.col("node_kind") == "meter").with_columns(model="method", node_id=pl.lit(PORTFOLIO))
