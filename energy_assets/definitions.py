@@ -15,13 +15,28 @@ from energy_assets.defs import (
     prices,
     profiles,
     readings,
+    settlement,
     weather,
 )
 from energy_assets.defs.automation import AUTOMATION
 from energy_assets.defs.jobs import JOBS, SCHEDULES, SENSORS
 from energy_assets.defs.resources import RESOURCES
 
-_CHECKED = (metering, readings, weather, features, models, forecasts, drift, anomalies, prices, ledger, profiles, marts)
+_CHECKED = (
+    metering,
+    readings,
+    weather,
+    features,
+    models,
+    forecasts,
+    drift,
+    anomalies,
+    prices,
+    settlement,
+    ledger,
+    profiles,
+    marts,
+)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_package_module(domains),

@@ -1,22 +1,55 @@
-"""The transparency log: every published price curve and correction, signed, so that a stranger can check it."""
+"""The transparency log: published curves, settlements and changes of champions, signed, so that a stranger can check.
 
-from datetime import UTC, datetime
+The log's files are the truth. What is remembered of it in the lake is what a rewritten log is found out by.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
+import polars as pl
 
-from energy_assets.contracts import LEDGER_ENTRIES, PRICES_CURVES
+from energy_assets.contracts import (
+    LEDGER_CHECKPOINTS,
+    LEDGER_ENTRIES,
+    PRICES_CURVES,
+    SETTLEMENT_STATEMENTS,
+)
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
-from energy_assets.defs.contract_checks import contract_check
-from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message
-from energy_assets.lake import Lake
-from energy_assets.ledger.keeping import entry_rows, log_curves, open_ledger, problems_of
+from energy_assets.defs.contract_checks import checked_window, contract_checks
+from energy_assets.defs.partitions import DAILY, DELIVERY_DATE, NEWEST_DATA_OF_DELIVERY, delivery_dates_of
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, OWNERS, looks_of, report, run_message
+from energy_assets.lake import Change, Lake
+from energy_assets.ledger.findings import (
+    curve_problems,
+    entry_problems,
+    gap_problems,
+    memory_problems,
+    published_curves,
+    root_problems,
+)
+from energy_assets.ledger.keeping import checkpoint_rows, entry_rows, log_curves, log_promotions, open_ledger
+from energy_assets.ledger.keys import salt_secret
+from energy_assets.ledger.log import Ledger
+from energy_assets.ledger.settlements import log_publications, publication_entry, settlement_identity
+from energy_assets.models.registry import Registry
+from energy_assets.prices.statements import standing
 from energy_assets.settings import Settings
+from energy_assets.sql import Query
+
+_TABLES = (LEDGER_ENTRIES, LEDGER_CHECKPOINTS)
+PRICE_LEDGER, SETTLEMENT_LEDGER, PROMOTION_LEDGER = (
+    ["ledger", name] for name in ("price_ledger", "settlement_ledger", "promotion_ledger")
+)
+
+
+def _looks(key: list[str]) -> dict[str, Any]:
+    return {"key": key, "group_name": "ledger", "owners": OWNERS, "kinds": {"tlog"}}
 
 
 @dg.asset(
-    **looks_of(LEDGER_ENTRIES, kinds=("ducklake", "tlog")),
-    description=LEDGER_ENTRIES.description,
+    **_looks(PRICE_LEDGER),
     partitions_def=DELIVERY_DATE,
     backfill_policy=BACKFILL_IN_ONE_RUN,
     deps=[PRICES_CURVES.asset_key],
@@ -25,39 +58,178 @@ from energy_assets.settings import Settings
 def price_ledger(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[None]:
-    """Published curves of the delivery dates appended to the log; what is there already keeps its place."""
-    ledger = open_ledger(settings.ledger_folder, name=settings.ledger_name)
-    curves = lake.read(PRICES_CURVES, where={"delivery_date": delivery_dates_of(context)})
-    places = log_curves(ledger, curves)
-    size, known = ledger.checkpoint().size, lake.count(LEDGER_ENTRIES)
-    # An index that knows more than the log says so in the check below; it is not cut to fit.
-    rows = entry_rows(ledger, start=min(known, size), now=datetime.now(UTC))
-    commit = lake.append(LEDGER_ENTRIES, rows, message=run_message(context))
-    return report(
-        commit,
-        LEDGER_ENTRIES,
-        curves=len(places),
-        entries=size,
-        root_sha256=ledger.checkpoint().root.hex(),
-        verifier_key=ledger.verifier.text,
+    """Published curves of the delivery dates, and their corrections, in the log; what is there keeps its place."""
+    ledger = _ledger(settings)
+    places = log_curves(ledger, lake.read(PRICES_CURVES, where={"delivery_date": delivery_dates_of(context)}))
+    return _state(ledger, curves=len(places))
+
+
+@dg.asset(
+    **_looks(SETTLEMENT_LEDGER),
+    partitions_def=DAILY,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+    deps=[SETTLEMENT_STATEMENTS.asset_key],
+    freshness_policy=FRESH_EVERY_MORNING,
+)
+def settlement_ledger(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
+    """The root over the salted statements of every zone, month and publication in the log; nobody can read a bill."""
+    ledger, secret = _ledger(settings), salt_secret(settings.ledger_folder / "keys")
+    publications = lake.query(Query.from_file("energy_assets.defs", "publications"))
+    rows = list(publications.iter_rows())
+    known = ledger.find_all([settlement_identity(*row) for row in rows])
+    absent = [row for row, place in zip(rows, known, strict=True) if place is None]
+    for zone_id, period in dict.fromkeys((zone_id, period) for zone_id, period, _ in absent):
+        published = _statements(lake, zone_id, period)
+        numbers = [number for zone, start, number in absent if (zone, start) == (zone_id, period)]
+        stood = {number: standing(published, publication=number) for number in numbers}
+        log_publications(ledger, stood, secret=secret)
+    return _state(ledger, publications=len(absent))
+
+
+@dg.asset(
+    **_looks(PROMOTION_LEDGER),
+    partitions_def=DELIVERY_DATE,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+    deps=[["models", "load"]],
+    freshness_policy=FRESH_EVERY_MORNING,
+)
+def promotion_ledger(
+    registry: dg.ResourceParam[Registry], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
+    """Every change of champion in the log: which version, by whom it was judged, why, and the hash of its archive."""
+    ledger = _ledger(settings)
+    return _state(ledger, promotions=len(log_promotions(ledger, registry.promotions())))
+
+
+@dg.multi_asset(
+    name="ledger_memory",
+    specs=[
+        dg.AssetSpec(
+            description=table.description,
+            deps=[
+                PRICE_LEDGER,
+                PROMOTION_LEDGER,
+                dg.AssetDep(SETTLEMENT_LEDGER, partition_mapping=NEWEST_DATA_OF_DELIVERY),
+            ],
+            freshness_policy=FRESH_EVERY_MORNING,
+            **looks_of(table),
+        )
+        for table in _TABLES
+    ],
+    partitions_def=DELIVERY_DATE,
+    backfill_policy=BACKFILL_IN_ONE_RUN,
+)
+def ledger_memory(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """The log's entries and its checkpoint remembered in the lake, once the log was found to be sound."""
+    ledger, now = _ledger(settings), datetime.now(UTC)
+    # An index that knows more than the log says so in the checks of the log; it is not cut to fit.
+    rows = entry_rows(ledger, start=min(lake.count(LEDGER_ENTRIES), ledger.checkpoint().size), now=now)
+    checkpoint = checkpoint_rows(ledger, now=now)
+    seen = {"size": checkpoint["size"].to_list(), "root_sha256": checkpoint["root_sha256"].to_list()}
+    # What another run remembers at the same time is the same: it is replaced, not repeated.
+    changes = [Change(table=LEDGER_ENTRIES, rows=rows, where={"log_index": rows["log_index"].to_list()})]
+    if not lake.count(LEDGER_CHECKPOINTS, where=seen):
+        changes.append(Change(table=LEDGER_CHECKPOINTS, rows=checkpoint, where=seen))
+    commit = lake.commit(changes, message=run_message(context))
+    for table in _TABLES:
+        yield report(commit, table)
+
+
+def _specs(key: list[str], *, table: str) -> list[dg.AssetCheckSpec]:
+    said = {
+        "root_matches": "Every entry, read anew, is under the signed root.",
+        "consistent_with_the_last_checkpoint": "The log extends every checkpoint and entry that the lake remembers.",
+        f"matches_the_{table}_table": "What was published stands in the log as it stands in the lake.",
+        "no_gap": "Everything that was ever published has an entry.",
+    }
+    return [dg.AssetCheckSpec(name=name, asset=key, blocking=True, description=text) for name, text in said.items()]
+
+
+@dg.multi_asset_check(specs=_specs(PRICE_LEDGER, table="price"))
+def price_ledger_holds(
+    context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.AssetCheckResult]:
+    """The log is sound, the one that was seen before, and holds every published curve."""
+    ledger = _ledger(settings)
+    revisions = lake.query(Query.from_file("energy_assets.defs", "published_curves"))
+    window = checked_window(context)
+    dates = list(window.days()) if window else sorted(set(revisions["delivery_date"].to_list()))
+    curves = lake.read(PRICES_CURVES, where={"delivery_date": dates})
+    yield from _results(
+        PRICE_LEDGER,
+        root_matches=root_problems(ledger),
+        consistent_with_the_last_checkpoint=_memory(ledger, lake),
+        matches_the_price_table=curve_problems(ledger, curves),
+        no_gap=gap_problems(ledger, published_curves(revisions)),
     )
 
 
-@dg.asset_check(asset=LEDGER_ENTRIES.asset_key, name="log_holds_what_was_published", blocking=True)
-def log_holds_what_was_published(
+@dg.multi_asset_check(specs=_specs(SETTLEMENT_LEDGER, table="statement"))
+def settlement_ledger_holds(
     lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
-) -> dg.AssetCheckResult:
-    """The log has the signed root, is the one that the index remembers, and holds every published curve."""
-    ledger = open_ledger(settings.ledger_folder, name=settings.ledger_name)
-    index = lake.read(LEDGER_ENTRIES)
-    dates = index["entry_date"].unique().to_list()
-    curves = lake.read(PRICES_CURVES, where={"delivery_date": dates}) if dates else PRICES_CURVES.empty()
-    problems = problems_of(ledger, index=index, curves=curves)
-    return dg.AssetCheckResult(
-        passed=not problems,
-        description=" ".join(problems[:5]) or f"{index.height} entries, all as signed and as published",
-        metadata={"problems": len(problems)},
+) -> Iterator[dg.AssetCheckResult]:
+    """The log is sound, the one that was seen before, and holds the root of the statements as they stand."""
+    ledger, secret = _ledger(settings), salt_secret(settings.ledger_folder / "keys")
+    rows = list(lake.query(Query.from_file("energy_assets.defs", "publications")).iter_rows())
+    # In order of period and publication, so that the last one of a zone stays.
+    newest = {zone_id: (period, number) for zone_id, period, number in rows}
+    # The newest month of every zone, with all its publications: older ones were compared when they were the newest,
+    # and a proof of one compares it again.
+    entries = []
+    for zone_id, (period, last) in newest.items():
+        published = _statements(lake, zone_id, period)
+        entries += [
+            publication_entry(ledger, standing(published, publication=number), publication=number, secret=secret)
+            for number in range(last + 1)
+        ]
+    yield from _results(
+        SETTLEMENT_LEDGER,
+        root_matches=root_problems(ledger),
+        consistent_with_the_last_checkpoint=_memory(ledger, lake),
+        matches_the_statement_table=entry_problems(ledger, entries),
+        no_gap=gap_problems(ledger, [settlement_identity(*row) for row in rows]),
     )
 
 
-checks = [contract_check(LEDGER_ENTRIES), log_holds_what_was_published]
+def _results(key: list[str], **problems: Sequence[str]) -> Iterator[dg.AssetCheckResult]:
+    for name, found in problems.items():
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=name,
+            passed=not found,
+            description=" ".join(found[:5]) or "holds",
+            metadata={"problems": len(found)},
+        )
+
+
+def _memory(ledger: Ledger, lake: Lake) -> list[str]:
+    return memory_problems(
+        ledger,
+        checkpoints=lake.read(LEDGER_CHECKPOINTS, columns=["size", "root_sha256"]),
+        entries=lake.read(LEDGER_ENTRIES, columns=["log_index", "leaf_sha256"]),
+    )
+
+
+def _statements(lake: Lake, zone_id: str, period: date) -> pl.DataFrame:
+    return lake.read(SETTLEMENT_STATEMENTS, where={"zone_id": zone_id, "period_start": period})
+
+
+def _ledger(settings: Settings) -> Ledger:
+    return open_ledger(settings.ledger_folder, name=settings.ledger_name)
+
+
+def _state(ledger: Ledger, **figures: int) -> dg.MaterializeResult[None]:
+    checkpoint = ledger.checkpoint()
+    return dg.MaterializeResult(
+        metadata={
+            **figures,
+            "entries": checkpoint.size,
+            "root_sha256": checkpoint.root.hex(),
+            "verifier_key": ledger.verifier.text,
+        }
+    )
+
+
+checks = [price_ledger_holds, settlement_ledger_holds, *contract_checks(_TABLES)]

@@ -53,13 +53,28 @@ def settlement_entry(
     return entry if supersedes is None else {**entry, "supersedes": supersedes}
 
 
-def promotion_entry(*, model_name: str, version: int, promoted_on: date, artifact_sha256: str) -> Entry:
-    """Return the entry of a model that became champion; its name stands in the place of the zone."""
+def promotion_entry(
+    *,
+    model_name: str,
+    number: int,
+    promoted_at: datetime,
+    version: int,
+    previous: int | None,
+    how: str,
+    reason: str,
+    artifact_sha256: str,
+) -> Entry:
+    """Return the entry of a model that became champion, the `number`-th of its name from 0; its name is the zone."""
     return {
         "type": "model_promotion",
         "zone": model_name,
-        "date": promoted_on.isoformat(),
-        "revision": version,
+        "date": promoted_at.astimezone(UTC).date().isoformat(),
+        "revision": number,
+        "promoted_at": _text(promoted_at),
+        "version": version,
+        "previous_version": previous,
+        "how": how,
+        "reason": reason,
         "artifact_sha256": artifact_sha256,
     }
 

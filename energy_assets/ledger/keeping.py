@@ -1,21 +1,23 @@
-"""The platform's own log in its home folder, and what of the lake goes into it, in order."""
+"""The platform's own log in its home folder, what of the platform goes into it, and what is remembered of it."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 
-from energy_assets.contracts import LEDGER_ENTRIES
-from energy_assets.ledger.canonical import canonical_json
-from energy_assets.ledger.entries import Entry, price_entry
+from energy_assets.contracts import LEDGER_CHECKPOINTS, LEDGER_ENTRIES
+from energy_assets.ledger.entries import Entry, price_entry, promotion_entry
 from energy_assets.ledger.keys import SIGNING_FILE, generate_keys, load_signer
 from energy_assets.ledger.log import Ledger
 from energy_assets.ledger.merkle import leaf_hash
 from energy_assets.ledger.notes import NOTE
+from energy_assets.models.versions import Promotion
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,13 +56,35 @@ def curve_entry(ledger: Ledger, curve: pl.DataFrame) -> Entry:
     revision = int(curve["revision"][0])
     if revision == 0:
         return price_entry(curve)
-    before = {
-        "type": "price_curve" if revision == 1 else "price_correction",
-        "zone": curve["zone_id"][0],
-        "date": curve["delivery_date"][0].isoformat(),
-        "revision": revision - 1,
-    }
+    before = curve_identity(curve["zone_id"][0], curve["delivery_date"][0], revision - 1)
     return price_entry(curve, supersedes=ledger.find(before))
+
+
+def curve_identity(zone_id: str, day: date, revision: int) -> dict[str, object]:
+    """Return the identity of the entry of a day's curve."""
+    kind = "price_curve" if revision == 0 else "price_correction"
+    return {"type": kind, "zone": zone_id, "date": day.isoformat(), "revision": revision}
+
+
+def log_promotions(ledger: Ledger, promotions: Sequence[Promotion]) -> list[int]:
+    """Append the changes of champions, oldest first, and return their places; one that is there keeps its place."""
+    numbers: Counter[str] = Counter()
+    entries = []
+    for each in promotions:
+        entries.append(
+            promotion_entry(
+                model_name=each.name,
+                number=numbers[each.name],
+                promoted_at=each.at_utc,
+                version=each.version,
+                previous=each.previous,
+                how=each.how,
+                reason=each.reason,
+                artifact_sha256=each.archive_sha256,
+            )
+        )
+        numbers[each.name] += 1
+    return ledger.append(entries)
 
 
 def entry_rows(ledger: Ledger, *, start: int, now: datetime) -> pl.DataFrame:
@@ -83,22 +107,13 @@ def entry_rows(ledger: Ledger, *, start: int, now: datetime) -> pl.DataFrame:
     return LEDGER_ENTRIES.conform(pl.DataFrame(rows)) if rows else LEDGER_ENTRIES.empty()
 
 
-def problems_of(ledger: Ledger, *, index: pl.DataFrame, curves: pl.DataFrame) -> list[str]:
-    """Return everything that does not hold: the log in itself, against the index, and against published curves.
-
-    `index` are rows of LEDGER_ENTRIES, a copy that the log's files cannot change; `curves` rows of PRICES_CURVES.
-    """
-    problems = list(ledger.verify().problems)
-    if problems:
-        return problems
-    leaves = [leaf_hash(line).hex() for line in ledger.entries()]
-    if index.height > len(leaves):
-        problems.append(f"The log has {len(leaves)} entries; the index remembers {index.height}: it was cut.")
-    for place, leaf in index.sort("log_index").select("log_index", "leaf_sha256").iter_rows():
-        if place < len(leaves) and leaves[place] != leaf:
-            problems.append(f"Entry {place} is not the one that was indexed.")
-    present = set(leaves)
-    for (zone, day, revision), curve in curves.group_by("zone_id", "delivery_date", "revision", maintain_order=True):
-        if leaf_hash(canonical_json(curve_entry(ledger, curve))).hex() not in present:
-            problems.append(f"The curve of {zone} for {day}, revision {revision}, is not in the log as published.")
-    return problems
+def checkpoint_rows(ledger: Ledger, *, now: datetime) -> pl.DataFrame:
+    """Return the present checkpoint as a row of LEDGER_CHECKPOINTS."""
+    checkpoint = ledger.checkpoint()
+    row = {
+        "size": checkpoint.size,
+        "root_sha256": checkpoint.root.hex(),
+        "note": ledger.checkpoint_text(),
+        "seen_at_utc": now,
+    }
+    return LEDGER_CHECKPOINTS.conform(pl.DataFrame([row]))

@@ -27,10 +27,12 @@ from energy_assets.ledger.merkle import (
     range_root,
     tree_root,
 )
-from energy_assets.ledger.notes import Checkpoint, Signer, Verifier, open_checkpoint
+from energy_assets.ledger.notes import Checkpoint, Signer, Verifier, open_checkpoint, split_note
 from energy_assets.ledger.tiles import LONGEST_ENTRY, TILE_WIDTH, Step, TileFolder, no_step
 
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+COSIGNED = "cosigned"
+"""The newest checkpoint that witnesses cosigned; the checkpoint itself bears the log's signature alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +127,40 @@ class Ledger:
             known = index.find([text]).get(text)
         return None if known is None else known.log_index
 
+    def find_all(self, identities: Sequence[Mapping[str, object]]) -> list[int | None]:
+        """Return the places of entries, in the order of what is asked for; None for those that are not there."""
+        texts = [identity_of(identity) for identity in identities]
+        with self._locked(), self._index() as index:
+            known = index.find(texts)
+        return [known[text].log_index if text in known else None for text in texts]
+
+    def accept(self, note: str, *, witness: Verifier) -> Checkpoint:
+        """Keep a checkpoint of this log that a witness cosigned, and return it; proofs carry it from then on.
+
+        Raises:
+            LedgerError: it is not signed by both, not of this log, or older than the cosigned one that is kept.
+        """
+        checkpoint = open_checkpoint(note, verifier=self.verifier)
+        open_checkpoint(note, verifier=witness)
+        body, lines = split_note(note)
+        with self._locked():
+            if checkpoint.size > self.checkpoint().size or self.root_at(checkpoint.size) != checkpoint.root:
+                raise LedgerError(f"A cosigned checkpoint of {checkpoint.size} entries is not of the log as it is.")
+            kept = self._cosigned()
+            if kept is not None:
+                size = open_checkpoint(kept, verifier=self.verifier).size
+                if size > checkpoint.size:
+                    raise LedgerError(f"A cosigned checkpoint of {size} entries is kept; this one has fewer.")
+                if size == checkpoint.size:
+                    lines = [*split_note(kept)[1], *lines]
+            unique = "".join(f"{line}\n" for line in dict.fromkeys(lines))
+            self._tiles.replace({COSIGNED: f"{body}\n{unique}".encode()})
+        return checkpoint
+
     def prove(self, index: int) -> str:
-        """Return the C2SP proof file of an entry: its place, its audit path and the signed checkpoint.
+        """Return the C2SP proof file of an entry: its place, its audit path and a signed checkpoint.
+
+        The checkpoint is the cosigned one where that covers the entry, with its witnesses' lines; else the newest.
 
         Raises:
             LedgerError: the entry is not in the log, or the files do not hold the signed tree.
@@ -136,6 +170,11 @@ class Ledger:
         if not 0 <= index < checkpoint.size:
             raise LedgerError(f"Entry {index} is not in a log of {checkpoint.size} entries.")
         read = self._tiles.subtrees(checkpoint.size)
+        cosigned = self._cosigned()
+        if cosigned is not None:
+            witnessed = open_checkpoint(cosigned, verifier=self.verifier)
+            if index < witnessed.size <= checkpoint.size:
+                note, checkpoint = cosigned, witnessed
         proof = inclusion_proof(read, index=index, size=checkpoint.size)
         leaf = read(0, index)
         if not inclusion_holds(leaf=leaf, index=index, size=checkpoint.size, root=checkpoint.root, proof=proof):
@@ -233,6 +272,16 @@ class Ledger:
             )
         self._publish(after)
         self._tiles.forget_partials(old=before.size, new=size)
+
+    def _cosigned(self) -> str | None:
+        try:
+            return (self.folder / COSIGNED).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise LedgerError(
+                f"The cosigned checkpoint in {self.folder} cannot be read: {error}. Remove it."
+            ) from error
 
     def _publish(self, checkpoint: Checkpoint) -> None:
         assert self._signer is not None

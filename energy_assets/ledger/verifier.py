@@ -4,7 +4,10 @@
 This file shares no code with the package that writes the ledger. Take a copy of it, read it, and run
     python verifier.py log FOLDER KEY [--trusted OLD_CHECKPOINT]
     python verifier.py proof PROOF_FILE KEY ENTRY_FILE
-where KEY is the log's verifier key (name+hash+base64). It exits with 0 when everything holds, with 1 when not.
+    python verifier.py statement FOLDER KEY
+where KEY is the log's verifier key (name+hash+base64) and FOLDER has a household's statement.json, opening.txt,
+entry.json and proof.txt. With --witness KEY the checkpoint must bear that witness's cosignature as well. It exits with
+0 when everything holds, with 1 when not.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -91,29 +95,69 @@ def ed25519_holds(public: bytes, message: bytes, signature: bytes) -> bool:
     return same_x and (left[1] * right[2] - right[1] * left[2]) % PRIME == 0
 
 
-def open_note(note: str, key: str) -> tuple[int, bytes]:
-    """Return size and root of a checkpoint, after checking that the key signed it."""
+def from_base64(text: str) -> bytes:
+    """Return the bytes that a text stands for; only the one text that stands for them will do (RFC 4648, 3.5)."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise ValueError("not the base64 of its bytes")
+    return raw
+
+
+def key_parts(key: str) -> tuple[str, bytes, bytes]:
+    """Return name, identifier and material (algorithm byte, public key) of a verifier key."""
     try:
         name, key_hash, encoded = key.strip().split("+", 2)
         material = base64.b64decode(encoded, validate=True)
-        body, _, signatures = note.rpartition("\n\n")
-        origin, size_text, root_text = (body + "\n").split("\n")[:3]
-        size, root = int(size_text), base64.b64decode(root_text, validate=True)
     except ValueError as error:
-        raise Unsound(f"the key or the checkpoint is malformed: {error}") from error
+        raise Unsound(f"the key is malformed: {error}") from error
     key_id = hashlib.sha256(name.encode() + b"\n" + material).digest()[:4]
-    if material[:1] != b"\x01" or key_id.hex() != key_hash or origin != name or len(root) != 32:
-        raise Unsound("the key is damaged, or the checkpoint is of another log")
-    for line in signatures.splitlines():
+    if key_id.hex() != key_hash:
+        raise Unsound("the key is damaged")
+    return name, key_id, material
+
+
+def signatures_by(note: str, name: str, key_id: bytes) -> list[bytes]:
+    """Return what follows the key's identifier on the signature lines of a key."""
+    found = []
+    for line in note.rpartition("\n\n")[2].splitlines():
         start, _, encoded = line.rpartition(" ")
+        if start != SIGNATURE_START + name:
+            continue
         try:
-            raw = base64.b64decode(encoded, validate=True)
+            raw = from_base64(encoded)
         except ValueError:
             continue
-        is_ours = start == SIGNATURE_START + name and raw[:4] == key_id
-        if is_ours and ed25519_holds(material[1:], (body + "\n").encode(), raw[4:]):
-            return size, root
-    raise Unsound(f"the checkpoint is not signed by {name}")
+        if raw[:4] == key_id:
+            found.append(raw[4:])
+    return found
+
+
+def open_note(note: str, key: str) -> tuple[int, bytes]:
+    """Return size and root of a checkpoint, after checking that the key signed it."""
+    name, key_id, material = key_parts(key)
+    body = note.rpartition("\n\n")[0] + "\n"
+    try:
+        origin, size_text, root_text = body.split("\n")[:3]
+        size, root = int(size_text), base64.b64decode(root_text, validate=True)
+    except ValueError as error:
+        raise Unsound(f"the checkpoint is malformed: {error}") from error
+    if material[:1] != b"\x01" or origin != name or len(root) != 32 or size < 0:
+        raise Unsound("the key is no log's, or the checkpoint is of another log")
+    if not any(ed25519_holds(material[1:], body.encode(), raw) for raw in signatures_by(note, name, key_id)):
+        raise Unsound(f"the checkpoint is not signed by {name}")
+    return size, root
+
+
+def check_witness(note: str, key: str) -> None:
+    """Check that a witness cosigned a checkpoint (C2SP tlog-cosignature)."""
+    name, key_id, material = key_parts(key)
+    body = note.rpartition("\n\n")[0] + "\n"
+    for raw in signatures_by(note, name, key_id):
+        seconds = int.from_bytes(raw[:8], "big")
+        message = f"cosignature/v1\ntime {seconds}\n{body}".encode()
+        if material[:1] == b"\x04" and ed25519_holds(material[1:], message, raw[8:]):
+            return
+    raise Unsound(f"the checkpoint is not cosigned by {name}")
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -210,7 +254,7 @@ def check_log(folder: Path, key: str, trusted: str | None) -> str:
     return f"{size} entries hold, root {root.hex()}"
 
 
-def check_proof(proof: str, key: str, entry: bytes) -> str:
+def check_proof(proof: str, key: str, entry: bytes, witnesses: tuple[str, ...] = ()) -> str:
     """Check one proof file against an entry; return what was found."""
     head, _, note = proof.partition("\n\n")
     lines = head.split("\n")
@@ -220,14 +264,47 @@ def check_proof(proof: str, key: str, entry: bytes) -> str:
         if lines[0].startswith("extra "):
             lines.pop(0)
         word, index_text = lines.pop(0).split(" ")
-        index, path = int(index_text), [base64.b64decode(line, validate=True) for line in lines]
+        index, path = int(index_text), [from_base64(line) for line in lines]
     except (ValueError, IndexError) as error:
         raise Unsound(f"the proof is malformed: {error}") from error
     size, root = open_note(note, key)
+    for witness in witnesses:
+        check_witness(note, witness)
     well_formed = word == "index" and index_text == str(index) and all(len(item) == 32 for item in path)
     if not (well_formed and 0 <= index < size) or root_from_path(leaf_hash(entry), index, size, path) != root:
         raise Unsound("the entry is not in the log at that place")
     return f"the entry is number {index} of {size}, root {root.hex()}"
+
+
+def check_opening(opening: str, statement: bytes, entry: bytes) -> str:
+    """Check that a household's statement is under the settlement root of an entry; return what was found."""
+    try:
+        header, salt_line, index_line, size_line, *lines = opening.split("\n")[:-1]
+        salt, path = from_base64(salt_line[5:]), [from_base64(line) for line in lines]
+        index, size = int(index_line[6:]), int(size_line[5:])
+        read = [header, f"salt {salt_line[5:]}", f"index {index}", f"size {size}", *lines, ""]
+        said, logged = json.loads(statement), json.loads(entry)
+        root = bytes.fromhex(logged["root_sha256"])
+        named = [said["zone_id"], said["period_start"]]
+        total = f"{said['total_amount'] / said['amount_units_per_currency']:.2f} {said['currency_code']}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unsound(f"the opening, the statement or the entry is malformed: {error}") from error
+    hashes_fit = len(salt) == 32 and all(len(item) == 32 for item in path)
+    well_formed = header == "energy_assets/statement-opening@v1" and "\n".join(read) == opening
+    if not (well_formed and hashes_fit and 0 <= index < size):
+        raise Unsound("the opening is malformed")
+    if [logged["type"], logged["zone"], logged["date"]] != ["settlement_root", *named] or logged["statements"] != size:
+        raise Unsound("the entry is not the settlement of the statement's zone and period")
+    if root_from_path(leaf_hash(salt + statement), index, size, path) != root:
+        raise Unsound("the statement is not among those that were settled")
+    return f"{said['premise_id']} pays {total} for {said['period_start'][:7]}, as settled and logged"
+
+
+def check_statement(folder: Path, key: str, witnesses: tuple[str, ...]) -> str:
+    """Check a household's four files; return what was found."""
+    statement, entry = (folder / "statement.json").read_bytes(), (folder / "entry.json").read_bytes()
+    found = check_opening((folder / "opening.txt").read_text(encoding="utf-8"), statement, entry)
+    return f"{found}; {check_proof((folder / 'proof.txt').read_text(encoding='utf-8'), key, entry, witnesses)}"
 
 
 def main(arguments: list[str]) -> int:
@@ -242,14 +319,22 @@ def main(arguments: list[str]) -> int:
     proof.add_argument("proof", type=Path)
     proof.add_argument("key", help="verifier key name+hash+base64")
     proof.add_argument("entry", type=Path, help="the entry, byte for byte")
+    statement = commands.add_parser("statement", help="check a household's statement")
+    statement.add_argument("folder", type=Path, help="has statement.json, opening.txt, entry.json, proof.txt")
+    statement.add_argument("key", help="verifier key name+hash+base64")
+    for command in (proof, statement):
+        command.add_argument("--witness", action="append", default=[], help="verifier key of a witness")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "log":
             trusted = None if chosen.trusted is None else chosen.trusted.read_text(encoding="utf-8")
             found = check_log(chosen.folder, chosen.key, trusted)
+        elif chosen.command == "proof":
+            proof_text, entry = chosen.proof.read_text(encoding="utf-8"), chosen.entry.read_bytes()
+            found = check_proof(proof_text, chosen.key, entry, tuple(chosen.witness))
         else:
-            found = check_proof(chosen.proof.read_text(encoding="utf-8"), chosen.key, chosen.entry.read_bytes())
-    except (Unsound, OSError) as error:
+            found = check_statement(chosen.folder, chosen.key, tuple(chosen.witness))
+    except (Unsound, OSError, UnicodeDecodeError) as error:
         sys.stdout.write(f"DOES NOT HOLD: {error}\n")
         return 1
     sys.stdout.write(f"HOLDS: {found}\n")

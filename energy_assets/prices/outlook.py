@@ -1,50 +1,11 @@
-"""What is still to come: a household's bill at the month's end as a range, and its cost or profit for 90 days.
-
-The range takes every slot's quantile at once, which is the widest that the forecast allows: errors of a household are
-assumed to be all of one sign.
-"""
+"""What is still to come: a household's cost or profit per day, for as long as its forecast reaches."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import polars as pl
 
 from energy_assets.errors import ContractError
 from energy_assets.prices.zones import ZoneConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class BillRange:
-    """A bill at the end of a period, in 1e-8 currency: what is settled, and the rest at three quantiles."""
-
-    settled_amount: int
-    low_amount: int
-    expected_amount: int
-    high_amount: int
-
-
-def bill_range(settled_amount: int, *, forecast: pl.DataFrame, curves: pl.DataFrame) -> BillRange:
-    """Return the range of a premise's bill at the end of its period.
-
-    Args:
-        settled_amount: Bill to date, 1e-8 currency.
-        forecast: starts_at_utc, q10, q50, q90 of the net load in kWh for the slots that are not settled.
-        curves: starts_at_utc, price_units, export_price_units of those slots, published or forecast.
-
-    Raises:
-        ContractError: a slot of the forecast has no price.
-    """
-    priced = _priced(forecast, curves=curves)
-    rest = priced.select(_amount(level).round().cast(pl.Int64).alias(level) for level in ("q10", "q50", "q90"))
-    sums = rest.sum().row(0, named=True)
-    low, high = sorted((sums["q10"], sums["q90"]))
-    return BillRange(
-        settled_amount=settled_amount,
-        low_amount=settled_amount + min(low, sums["q50"]),
-        expected_amount=settled_amount + sums["q50"],
-        high_amount=settled_amount + max(high, sums["q50"]),
-    )
 
 
 def household_costs(forecast: pl.DataFrame, *, curves: pl.DataFrame, zone: ZoneConfig) -> pl.DataFrame:
@@ -90,10 +51,3 @@ def _priced(forecast: pl.DataFrame, *, curves: pl.DataFrame) -> pl.DataFrame:
             f"extend the prices with horizon.extended_prices."
         )
     return priced
-
-
-def _amount(level: str) -> pl.Expr:
-    """Return the amount of a slot at a quantile: watt-hours times the price of their direction."""
-    watt_hours = pl.col(level) * 1000.0
-    price = pl.when(pl.col(level) >= 0).then(pl.col("price_units")).otherwise(pl.col("export_price_units"))
-    return watt_hours * price

@@ -13,10 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from energy_assets.cli import app
-from energy_assets.contracts import LEDGER_ENTRIES, PRICES_CURVES, PRICES_DAYS
+from energy_assets.contracts import LEDGER_CHECKPOINTS, LEDGER_ENTRIES, PRICES_CURVES, PRICES_DAYS
 from energy_assets.errors import LedgerError
 from energy_assets.ledger import verifier
-from energy_assets.ledger.keeping import entry_rows, log_curves, open_ledger, problems_of
+from energy_assets.ledger.findings import curve_problems, gap_problems, memory_problems, published_curves, root_problems
+from energy_assets.ledger.keeping import checkpoint_rows, entry_rows, log_curves, log_promotions, open_ledger
+from energy_assets.models.versions import Promotion
 from energy_assets.prices.daily import PricedDelivery
 from energy_assets.prices.revisions import latest, revised
 from energy_assets.settings import load_settings
@@ -59,19 +61,54 @@ def test_what_is_changed_afterwards_is_found(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path, name=NAME)
     curves = pl.concat([curve("a"), curve("b"), curve("b", revision=1, price=31_000)])
     log_curves(ledger, curves)
-    index = entry_rows(ledger, start=0, now=NOW)
-    assert index.schema == LEDGER_ENTRIES.polars_schema
-    assert problems_of(ledger, index=index, curves=curves) == []
+    entries, checkpoints = entry_rows(ledger, start=0, now=NOW), checkpoint_rows(ledger, now=NOW)
+    assert entries.schema == LEDGER_ENTRIES.polars_schema
+    assert checkpoints.schema == LEDGER_CHECKPOINTS.polars_schema
+    assert root_problems(ledger) == []
+    assert memory_problems(ledger, checkpoints=checkpoints, entries=entries) == []
+    assert curve_problems(ledger, curves) == []
+    published = published_curves(curves.unique(["zone_id", "delivery_date", "revision"]))
+    assert gap_problems(ledger, published) == []
 
     edited = curves.with_columns(price_units=pl.col("price_units") + (pl.col("zone_id") == "a"))
-    (problem,) = problems_of(ledger, index=index, curves=edited)
-    assert "curve of a for 2026-03-20, revision 0, is not in the log" in problem
+    assert curve_problems(ledger, edited) == ["price_curve, a, 2026-03-20, 0 is not in the log as published."]
+    absent = published_curves(curve("c").head(1))
+    assert gap_problems(ledger, [*published, *absent]) == [
+        "price_curve, c, 2026-03-20, 0 was published and never logged."
+    ]
 
     rewritten = open_ledger(tmp_path / "other", name=NAME)
     log_curves(rewritten, curve("a", price=29_000))
-    problems = problems_of(rewritten, index=index, curves=PRICES_CURVES.empty())
-    assert any("it was cut" in each for each in problems)
-    assert any("Entry 0 is not the one that was indexed" in each for each in problems)
+    problems = memory_problems(rewritten, checkpoints=checkpoints, entries=entries)
+    assert [problem.split(";")[0] for problem in problems] == [
+        "The log was cut to 1 entries",
+        "The log has 1 entries",
+    ]
+    log_curves(rewritten, pl.concat([curve("b"), curve("c"), curve("d")]))
+    assert root_problems(rewritten) == []
+    assert memory_problems(rewritten, checkpoints=checkpoints, entries=entries) == [
+        "The first 3 entries are not those of the checkpoint that was seen: the log was rewritten.",
+        "The first 3 entries are not those that were indexed.",
+    ]
+    assert memory_problems(ledger, checkpoints=checkpoints, entries=entries.tail(2)) == [
+        "The index lacks entries or has some twice; delete ledger.entries and materialise it."
+    ]
+
+
+def test_a_change_of_champion_is_logged_once(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path, name=NAME)
+    first = Promotion(
+        name="load-electricity-60min", version=1, previous=None, at_utc=NOW, how="judged", reason="better",
+        archive_sha256="ab", figures={},
+    )  # fmt: skip
+    back = Promotion(
+        name="load-electricity-60min", version=1, previous=2, at_utc=NOW + timedelta(days=1), how="rollback",
+        reason="worse in use", archive_sha256="ab", figures={},
+    )  # fmt: skip
+    assert log_promotions(ledger, [first]) == [0]
+    assert log_promotions(ledger, [first, back]) == [0, 1]
+    said = json.loads(ledger.entry(1))
+    assert (said["revision"], said["version"], said["previous_version"], said["how"]) == (1, 1, 2, "rollback")
 
 
 def test_a_day_priced_anew_gets_a_revision_only_when_it_differs() -> None:

@@ -7,15 +7,15 @@ import random
 import shutil
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from energy_assets.errors import LedgerError
 from energy_assets.ledger import verifier
-from energy_assets.ledger.commitments import commit_statements
-from energy_assets.ledger.entries import price_entry, promotion_entry, settlement_entry
+from energy_assets.ledger.commitments import open_statement, statements_root
+from energy_assets.ledger.entries import price_entry, promotion_entry
 from energy_assets.ledger.log import Ledger
 from energy_assets.ledger.merkle import leaf_hash, tree_root
 from energy_assets.ledger.notes import COSIGNATURE, Signer
@@ -192,6 +192,45 @@ def test_an_owner_who_rewrites_the_past_is_found_out(tmp_path: Path, kind: str) 
     assert seen.size == 61
 
 
+def test_a_proof_bears_the_cosignatures_of_its_witnesses(tmp_path: Path) -> None:
+    ledger = filled(tmp_path / "log", size=300)
+    keys = [Signer.generate(f"example.org/w{i}", algorithm=COSIGNATURE) for i in range(2)]
+    for number, key in enumerate(keys):
+        witness = Witness(tmp_path / f"w{number}", signer=key)
+        ledger.accept(witness.cosign_log(ledger, now=NOW), witness=key.verifier)
+    ledger.append([entry(i) for i in range(300, 700)])  # the witnesses have not seen these yet
+    witnesses = tuple(key.verifier.text for key in keys)
+    for place in (0, 255, 299):
+        found = verifier.check_proof(ledger.prove(place), SIGNER.verifier.text, ledger.entry(place), witnesses)
+        assert found.startswith(f"the entry is number {place} of 300")
+    unseen = ledger.prove(300)
+    assert verifier.check_proof(unseen, SIGNER.verifier.text, ledger.entry(300)).startswith("the entry is number 300")
+    with pytest.raises(verifier.Unsound, match=r"not cosigned by example\.org/w0"):
+        verifier.check_proof(unseen, SIGNER.verifier.text, ledger.entry(300), witnesses)
+    stranger = Signer.generate("example.org/w0", algorithm=COSIGNATURE).verifier.text
+    with pytest.raises(verifier.Unsound, match="not cosigned"):
+        verifier.check_proof(ledger.prove(0), SIGNER.verifier.text, ledger.entry(0), (stranger,))
+    assert ledger.verify().is_sound
+
+
+def test_only_cosigned_checkpoints_of_this_log_are_kept(tmp_path: Path) -> None:
+    ledger = filled(tmp_path / "log", size=5)
+    key = Signer.generate("example.org/w", algorithm=COSIGNATURE)
+    witness = Witness(tmp_path / "w", signer=key)
+    plain = ledger.checkpoint_text()
+    with pytest.raises(LedgerError, match="not signed by"):
+        ledger.accept(plain, witness=key.verifier)
+    early = witness.cosign_log(ledger, now=NOW)
+    ledger.append([entry(5)])
+    ledger.accept(witness.cosign_log(ledger, now=NOW), witness=key.verifier)
+    with pytest.raises(LedgerError, match="this one has fewer"):
+        ledger.accept(early, witness=key.verifier)
+    other = filled(tmp_path / "other", size=7)
+    ahead = Witness(tmp_path / "w2", signer=key).cosign_log(other, now=NOW)
+    with pytest.raises(LedgerError, match="not of the log as it is"):
+        ledger.accept(ahead, witness=key.verifier)
+
+
 CRASHER = """
 import os, shutil, signal, sys
 from pathlib import Path
@@ -249,25 +288,26 @@ def test_a_writer_killed_at_any_step_leaves_a_log(tmp_path: Path) -> None:
     assert sizes == sorted(sizes)
 
 
-def test_a_household_can_prove_a_bill_that_nobody_can_guess(tmp_path: Path) -> None:
+def test_a_household_can_prove_a_bill_that_nobody_can_guess() -> None:
     statements = [{"premise_id": f"p{i}", "total_units": 100 * i, "revision": 0} for i in range(11)]
-    root, openings = commit_statements(statements, secret=bytes(32))
-    ledger = Ledger.create(tmp_path, signer=SIGNER)
-    ledger.append([settlement_entry(zone_id="z", period=date(2026, 6, 1), revision=0, statements=11, root=root)])
-    assert root.hex().encode() in ledger.entry(0)
+    root = statements_root(statements, secret=bytes(32))
+    openings = [open_statement(statements, index=index, secret=bytes(32)) for index in range(11)]
     assert all(opening.holds(root=root) for opening in openings)
-    other_root, _ = commit_statements(statements, secret=bytes([1]) * 32)
-    assert other_root != root
-    assert not openings[3].holds(root=other_root)
+    assert len({opening.salt for opening in openings}) == 11
+    assert statements_root(statements, secret=bytes([1]) * 32) != root
+    assert not openings[3].holds(root=statements_root(statements, secret=bytes([1]) * 32))
     with pytest.raises(LedgerError, match="random"):
-        commit_statements(statements, secret=b"short")
+        statements_root(statements, secret=b"short")
 
 
 def test_prices_and_promotions_enter_in_whole_numbers(tmp_path: Path) -> None:
     zone = ZoneConfig()
     rows = curve(net_load([20.0] * 12 + [40.0] * 12, zone=zone), zone=zone).rows
     ledger = Ledger.create(tmp_path, signer=SIGNER)
-    promotion = promotion_entry(model_name="load", version=4, promoted_on=date(2026, 5, 1), artifact_sha256="00")
+    promotion = promotion_entry(
+        model_name="load", number=0, promoted_at=NOW, version=4, previous=3, how="judged", reason="better",
+        artifact_sha256="00",
+    )  # fmt: skip
     corrected = rows.with_columns(revision=rows["revision"] + 1)
     assert ledger.append([price_entry(rows), promotion, price_entry(corrected, supersedes=0)]) == [0, 1, 2]
     assert str(rows["price_units"].to_list()).replace(" ", "").encode() in ledger.entry(0)

@@ -1,4 +1,4 @@
-"""What is to come: the range of a bill, prices past the published ones, and costs for ninety days."""
+"""What is to come: prices past the published ones, and costs for ninety days."""
 
 from __future__ import annotations
 
@@ -9,26 +9,13 @@ import pytest
 
 from energy_assets.errors import ContractError
 from energy_assets.prices.horizon import extended_prices
-from energy_assets.prices.outlook import bill_range, household_costs
+from energy_assets.prices.outlook import household_costs
 from energy_assets.prices.zones import ZoneConfig
 from energy_assets_tests.prices.strategies import DAY, PUBLISHED, curve, net_load
 
 ZONE = ZoneConfig()
 EVENING = [30.0] * 17 + [60.0, 80.0, 90.0, 80.0, 60.0] + [30.0] * 2
 CURVE = curve(net_load(EVENING, zone=ZONE), zone=ZONE)
-
-
-def test_a_bill_range_by_hand() -> None:
-    prices = CURVE.rows.head(2).with_columns(
-        price_units=pl.Series([20_000, 50_000]), export_price_units=pl.Series([4_000, 10_000])
-    )
-    frame = prices.select(
-        "starts_at_utc", q10=pl.Series([1.0, -1.0]), q50=pl.Series([2.0, 1.0]), q90=pl.Series([3.0, 2.0])
-    )
-    made = bill_range(7, forecast=frame, curves=prices)
-    assert (made.low_amount, made.expected_amount, made.high_amount) == (10_000_007, 90_000_007, 160_000_007)
-    with pytest.raises(ContractError, match="no price"):
-        bill_range(0, forecast=frame, curves=prices.head(1))
 
 
 def test_prices_and_costs_for_ninety_days() -> None:
@@ -52,6 +39,8 @@ def test_prices_and_costs_for_ninety_days() -> None:
     assert costs.height == 90
     assert costs["published_share"].sum() == 1
     assert costs["cost"][0] == pytest.approx(0.3 * published["price_units"].sum() / 1e5)
+    with pytest.raises(ContractError, match="no price"):
+        household_costs(forecast, curves=prices.head(1), zone=zone)
     assert costs["balance"].sum() == pytest.approx(-costs["cost"].sum())
 
 
