@@ -6,7 +6,7 @@ The only module that imports xgboost. Chunks keep the float matrix from existing
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,15 @@ def predict(booster: Any, rows: pl.DataFrame, *, columns: tuple[str, ...], outpu
     ]
     values: Floats = np.concatenate(parts).astype(np.float32)
     return values[:, 0] if outputs == 1 else values
+
+
+def predict_each(boosters: Sequence[Any], rows: pl.DataFrame, *, columns: tuple[str, ...]) -> Floats:
+    """Return predictions [row, booster] of boosters with one output that share their columns, computed in chunks."""
+    parts = [np.empty((0, len(boosters)), dtype=np.float32)]
+    for part in rows.iter_slices(CHUNK_ROWS):
+        values = scaled(part, columns)
+        parts.append(np.column_stack([booster.inplace_predict(values).reshape(-1) for booster in boosters]))
+    return np.concatenate(parts).astype(np.float32)
 
 
 def save_booster(booster: Any, path: Path) -> None:

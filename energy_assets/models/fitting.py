@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from energy_assets.models import trees
+from energy_assets.models import blend, trees
 from energy_assets.models.analogue import fit_analogue
 from energy_assets.models.baselines import fit_baseline
 from energy_assets.models.spec import Model, ModelSpec
@@ -19,6 +19,8 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     Raises:
         ModelError: there is too little to learn from.
     """
+    if spec.family == "blend":
+        return blend.fit(training, spec=spec, seed=seed, threads=threads)
     if spec.family == "trees":
         return trees.fit(training, spec=spec, seed=seed, threads=threads)
     if spec.family == "analogue":

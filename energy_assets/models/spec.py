@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from energy_assets.errors import ModelError
 from energy_assets.features.matrix import FEATURE_GROUPS
 
-Family = Literal["trees", "last_week", "weekday_mean", "analogue"]
+Family = Literal["blend", "trees", "last_week", "weekday_mean", "analogue"]
 
 
 class Model(Protocol):
@@ -30,7 +30,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: Family = Field("trees", description="What kind of model.")
+    family: Family = Field("blend", description="What kind of model.")
     groups: tuple[str, ...] = Field(tuple(FEATURE_GROUPS), description="Groups of features that it may use.")
     training_rows: Annotated[int, Field(ge=1000)] = Field(
         150_000, description="Most rows that the location trees learn from; a random subset where there are more."
@@ -42,6 +42,12 @@ class ModelSpec(BaseModel):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.07, description="Step of the location trees.")
     leaves: Annotated[int, Field(ge=2)] = Field(48, description="Leaves of a location tree.")
     spread_rounds: Annotated[int, Field(ge=1)] = Field(40, description="Trees per quantile of the residual.")
+    fold_rows: Annotated[int, Field(ge=1000)] = Field(
+        60_000, description="Most rows that the experts of a fold of a blend learn from."
+    )
+    borders: tuple[float, ...] = Field(
+        (0.5, 0.67, 0.84), description="Shares of the issues before which the folds of a blend learn."
+    )
     calibration_share: Annotated[float, Field(gt=0, lt=0.6)] = Field(
         0.2, description="Share of the issues, the last ones, that are held out to stop early and to calibrate."
     )

@@ -13,12 +13,13 @@ from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.errors import ModelError
 from energy_assets.features.matrix import FEATURES, KEY
 from energy_assets.models.archive import FULL, read_archive, write_archive
+from energy_assets.models.blend import Blend
 from energy_assets.models.evaluation import metrics_of
 from energy_assets.models.fitting import fit
 from energy_assets.models.spec import Model, ModelSpec
 from energy_assets_tests.models.worlds import office_features, split, values_of
 
-FAMILIES = ("trees", "last_week", "weekday_mean", "analogue")
+FAMILIES = ("blend", "trees", "last_week", "weekday_mean", "analogue")
 QUICK = {"rounds": 40, "spread_rounds": 15}
 DAYS = 56
 
@@ -53,7 +54,7 @@ def test_saved_and_loaded_predicts_the_same_bits(family, tmp_path):
     model.save(tmp_path)
     loaded = importlib.import_module(type(model).__module__).load(tmp_path)
     assert loaded.predict(unseen()).equals(model.predict(unseen()))
-    assert not [path for path in tmp_path.iterdir() if path.suffix not in (".json", ".ubj")]
+    assert not [path for path in tmp_path.iterdir() if path.suffix not in (".json", ".ubj", ".npy")]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -119,7 +120,8 @@ def test_trees_learn_more_than_the_baselines_and_their_bands_are_honest():
     ]
     measured = metrics_of(pl.concat(frames), by=["model"])
     of = {(row["model"], row["metric"]): row["value"] for row in measured.to_dicts()}
-    assert of["trees", "nmae"] < 0.9 * min(of[family, "nmae"] for family in FAMILIES[1:])
+    for learned in FAMILIES[:2]:
+        assert of[learned, "nmae"] < 0.9 * min(of[family, "nmae"] for family in FAMILIES[2:])
     for family in FAMILIES:
         assert 0.7 < of[family, "coverage_80"] < 0.9
 
@@ -145,7 +147,7 @@ def test_without_weather_the_weather_makes_no_difference():
     model = fit(training, spec=ModelSpec(**QUICK).without("weather"), seed=1)
     spoiled = test.with_columns(pl.col("^(temperature|heating|cooling|cloud).*$") * 100 + 3)
     assert model.predict(spoiled).equals(model.predict(test))
-    assert not model_of("trees").predict(spoiled).equals(model_of("trees").predict(test))
+    assert not model_of("blend").predict(spoiled).equals(model_of("blend").predict(test))
 
 
 def test_dead_meters_stay_at_zero():
@@ -162,10 +164,35 @@ def test_meters_that_feed_in_may_be_negative():
 def test_unknown_groups_and_torn_files_are_refused(tmp_path):
     with pytest.raises(ValidationError, match="moon"):
         ModelSpec(groups=("load", "moon"))
-    trees = importlib.import_module("energy_assets.models.trees")
-    with pytest.raises(ModelError, match="train and save it again"):
-        trees.load(tmp_path)
-    model_of("trees").save(tmp_path)
-    (tmp_path / "spread.ubj").write_bytes(b"torn")
-    with pytest.raises(ModelError, match="not a booster"):
-        trees.load(tmp_path)
+    for family, file in (("trees", "spread.ubj"), ("blend", "on_linear.ubj"), ("blend", "shape.ubj")):
+        module = importlib.import_module(f"energy_assets.models.{family}")
+        folder = tmp_path / file
+        folder.mkdir()
+        with pytest.raises(ModelError, match="train and save it again"):
+            module.load(folder)
+        model_of(family).save(folder)
+        (folder / file).write_bytes(b"torn")
+        with pytest.raises(ModelError, match="not a booster"):
+            module.load(folder)
+
+
+def test_a_blend_adapts_to_a_load_that_it_did_not_learn():
+    days = 70
+    training, later = split(office_features(days=days), test_days=21)
+    spoiled = later.with_columns(energy_kwh=(pl.col("energy_kwh") * 1.6).cast(pl.Float32))
+    first, last = split(spoiled, test_days=7)
+    model = fit(training, spec=ModelSpec(**QUICK), seed=1)
+    assert isinstance(model, Blend)
+    covered = []
+    for each in (model, model.adapted(first)):
+        predicted = pl.concat([each.predict(last), last.select("energy_kwh", model=pl.lit("a"))], how="horizontal")
+        covered.append(metrics_of(predicted, by=["model"]).filter(metric="coverage_80")["value"][0])
+    assert covered[0] < 0.5
+    assert covered[1] > covered[0] + 0.15
+    assert model.adapted(last.clear()) is model
+
+
+def test_a_meter_that_no_expert_of_the_training_knew_is_blended_as_any():
+    strangers = unseen().with_columns(meter_id=pl.lit("stranger ") + pl.col("meter_id"))
+    predicted = model_of("blend").predict(strangers)
+    assert np.isfinite(values_of(predicted)).all()

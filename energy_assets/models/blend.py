@@ -1,0 +1,217 @@
+"""The champion family: experts blended by how good they were on days that they had not seen, and an honest band.
+
+Folds go forward in time: what is learned up to a border predicts what comes after it. These errors say how long the
+boosters should grow, how much each expert counts for each meter and stretch of horizon, how wide the band is, and how
+it must be corrected. `adapted` lets later days say the same without any booster learning anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from energy_assets.contracts import LEVELS
+from energy_assets.features.history import Bools, Floats
+from energy_assets.models import boosting, spread
+from energy_assets.models.design import SCALE, TARGET, at_most, learnable, noise_unit, scaled
+from energy_assets.models.experts import EXPERTS, PRIOR, Experts, Recipe, fit_experts, load_experts
+from energy_assets.models.quantiles import quantile_frame
+from energy_assets.models.spec import ModelSpec, read_json, write_json
+from energy_assets.models.weights import Evidence, Shares, gather_evidence, load_evidence, shares_of
+
+_SEASON = ("year_sin", "year_cos", "day_length_hours")
+_DAYS_FOR_SEASON = 330
+_WATCHED_ROWS = 15_000
+_MORE_ROUNDS = 1.1
+"""All rows bear a little more learning than those before a border."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """A fitted blend; predicts every row with a scale, zero where all known readings are zero."""
+
+    spec: ModelSpec
+    experts: Experts
+    shape: Any
+    evidence: Evidence
+    scores: spread.Scores
+    shares: Shares
+    correction: spread.Correction
+
+    def predict(self, features: pl.DataFrame) -> pl.DataFrame:
+        """Return KEY and q05 .. q95 in kWh for every row; null where the meter has no scale."""
+        scale = features[SCALE].cast(pl.Float32).fill_null(np.nan).to_numpy()
+        values = np.full((features.height, len(LEVELS)), np.nan, dtype=np.float32)
+        values[scale == 0] = 0
+        usable = scale > 0
+        rows = features.filter(usable)
+        values[usable] = self.correction.apply(self._around(rows), rows=rows) * scale[usable, None]
+        return quantile_frame(features, values)
+
+    def adapted(self, recent: pl.DataFrame) -> Blend:
+        """Return this blend with shares and band as the errors on `recent` rows say, which it has not learned from.
+
+        `recent` are feature rows with targets that were known by now, of issues after the training, oldest first; rows
+        that it was adapted to before must not be among them.
+        """
+        rows = recent.filter(pl.col(TARGET).is_finite(), pl.col(SCALE) > 0)
+        if rows.is_empty():
+            return self
+        predictions, target = self.experts.predict(rows), scaled(rows, (TARGET,))[:, 0]
+        fresh = evidence_of(rows, predictions=predictions, target=target)
+        now, then = int(spread.issue_day_of(rows).max()), int(self.scores.issue_day.max())
+        evidence = self.evidence.later(fresh, days_passed=max(now - then, 0))
+        shares = shares_of(evidence, prior=PRIOR)
+        around = quantiles_of(rows, predictions=predictions, shares=self.shares, shape=self.shape, experts=self.experts)
+        scores = self.scores.later(spread.scores_of(rows, quantiles=around, target=target))
+        return replace(self, evidence=evidence, shares=shares, scores=scores, correction=spread.correction_of(scores))
+
+    def save(self, folder: Path) -> None:
+        """Write `model.json`, the boosters, the evidence and the scores into the folder."""
+        boosting.save_booster(self.shape, folder / "shape.ubj")
+        self.evidence.save(folder)
+        self.scores.save(folder)
+        write_json(
+            folder,
+            {"spec": self.spec.model_dump(), "meters": self.evidence.meters, "experts": self.experts.save(folder)},
+        )
+
+    def _around(self, rows: pl.DataFrame) -> Floats:
+        predictions = self.experts.predict(rows)
+        return quantiles_of(rows, predictions=predictions, shares=self.shares, shape=self.shape, experts=self.experts)
+
+
+def load(folder: Path) -> Blend:
+    """Return the blend that `save` wrote into the folder.
+
+    Raises:
+        ModelError: a file is missing or torn, or the blend is that of another version of this package.
+    """
+    content: dict[str, Any] = read_json(folder)
+    evidence = load_evidence(folder, meters=tuple(content["meters"]))
+    scores = spread.load_scores(folder)
+    return Blend(
+        spec=ModelSpec.model_validate(content["spec"]),
+        experts=load_experts(folder, content["experts"]),
+        shape=boosting.load_booster(folder / "shape.ubj"),
+        evidence=evidence,
+        scores=scores,
+        shares=shares_of(evidence, prior=PRIOR),
+        correction=spread.correction_of(scores),
+    )
+
+
+def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2) -> Blend:
+    """Return a blend of the training rows, which are of one commodity and interval class.
+
+    Raises:
+        ModelError: there are too few rows or issues.
+    """
+    rows = learnable(training)
+    recipe = Recipe(columns=_columns_for(rows, spec), spec=spec, seed=seed, threads=threads)
+    unseen, predictions, rounds = _forward(rows, recipe=recipe)
+    target = scaled(unseen, (TARGET,))[:, 0]
+    evidence = evidence_of(unseen, predictions=predictions, target=target)
+    shares = shares_of(evidence, prior=PRIOR)
+    centre = blended(shares, unseen, predictions)
+    scores = _cross_scores(unseen, centre=centre, target=target, recipe=recipe)
+    return Blend(
+        spec=spec,
+        experts=fit_experts(at_most(rows, count=spec.training_rows, seed=seed), recipe=recipe, rounds=rounds),
+        shape=_shape(unseen, error=target - centre, recipe=recipe),
+        evidence=evidence,
+        scores=scores,
+        shares=shares,
+        correction=spread.correction_of(scores),
+    )
+
+
+def evidence_of(rows: pl.DataFrame, *, predictions: Floats, target: Floats) -> Evidence:
+    """Return what the errors of predictions [row, expert] say about the experts."""
+    noise = np.maximum(noise_unit(rows), np.float32(0.05))
+    errors: Floats = ((predictions - target[:, None]) / noise[:, None]).astype(np.float32)
+    return gather_evidence(
+        errors,
+        meter_ids=rows["meter_id"].to_numpy(),
+        lead_hours=rows["lead_hours"].to_numpy(),
+        issue_day=spread.issue_day_of(rows),
+        shares=PRIOR,
+    )
+
+
+def blended(shares: Shares, rows: pl.DataFrame, predictions: Floats) -> Floats:
+    """Return the point forecast [row] in multiples of the scale."""
+    return shares.blend(
+        predictions, meter_ids=rows["meter_id"].to_numpy(), lead_hours=rows["lead_hours"].to_numpy()
+    ).astype(np.float32)
+
+
+def quantiles_of(rows: pl.DataFrame, *, predictions: Floats, shares: Shares, shape: Any, experts: Experts) -> Floats:
+    """Return quantiles [row, level] in multiples of the scale, before any correction."""
+    centre = blended(shares, rows, predictions)
+    return spread.quantiles_around(shape, rows, centre=centre, columns=experts.columns)
+
+
+def _forward(rows: pl.DataFrame, *, recipe: Recipe) -> tuple[pl.DataFrame, Floats, dict[str, int]]:
+    """Return rows after the first border, what experts said who had not seen them, how long boosters grow best."""
+    spec, seed = recipe.spec, recipe.seed
+    issues = rows["issued_at_utc"].unique().sort()
+    borders = sorted({min(max(round(share * len(issues)), 1), len(issues) - 1) for share in spec.borders})
+    parts, said, rounds = [], [], []
+    for index, border in enumerate(borders):
+        begin = issues[border]
+        before = pl.col("issued_at_utc") < begin
+        until = issues[borders[index + 1]] if index + 1 < len(borders) else None
+        after = ~before if until is None else ~before & (pl.col("issued_at_utc") < until)
+        learned = at_most(rows.filter(before), count=spec.fold_rows, seed=seed)
+        judged = at_most(rows.filter(after), count=spec.spread_rows // len(borders), seed=seed)
+        watch = at_most(judged, count=_WATCHED_ROWS, seed=seed)
+        experts = fit_experts(learned, recipe=recipe, watch=watch)
+        parts.append(judged)
+        said.append(experts.predict(judged))
+        rounds.append(experts.rounds)
+    kept = {
+        name: max(1, round(_MORE_ROUNDS * float(np.mean([each[name] for each in rounds[-2:]])))) for name in rounds[0]
+    }
+    return pl.concat(parts), np.concatenate(said), kept
+
+
+def _cross_scores(rows: pl.DataFrame, *, centre: Floats, target: Floats, recipe: Recipe) -> spread.Scores:
+    """Return scores of quantiles whose shape was learned on the other one of alternating stretches of days."""
+    side = _alternating(rows)
+    around = np.empty((rows.height, len(LEVELS)), dtype=np.float32)
+    for half in (side, ~side):
+        learned, judged = rows.filter(~half), rows.filter(half)
+        shape = _shape(learned, error=(target - centre)[~half], recipe=recipe)
+        around[half] = spread.quantiles_around(shape, judged, centre=centre[half], columns=recipe.columns)
+    return spread.thinned(spread.scores_of(rows, quantiles=around, target=target), seed=recipe.seed)
+
+
+def _shape(rows: pl.DataFrame, *, error: Floats, recipe: Recipe) -> Any:
+    spec, seed = recipe.spec, recipe.seed
+    return spread.fit_shape(
+        rows, error=error, columns=recipe.columns, rounds=spec.spread_rounds, threads=recipe.threads, seed=seed
+    )
+
+
+def _alternating(rows: pl.DataFrame) -> Bools:
+    day = spread.issue_day_of(rows)
+    span = int(day.max() - day.min()) + 1
+    odd: Bools = ((day - day.min()) // max(min(14, span // 8), 1)) % 2 == 1
+    if odd.all() or not odd.any():
+        odd = np.arange(rows.height) % 2 == 1
+    return odd
+
+
+def _columns_for(rows: pl.DataFrame, spec: ModelSpec) -> tuple[str, ...]:
+    """Return the columns to learn from: with less than a year, the season cannot be told from a trend."""
+    day = rows["issued_at_utc"].to_physical() // 86_400_000_000
+    without = () if day[-1] - day[0] >= _DAYS_FOR_SEASON else _SEASON
+    return tuple(name for name in spec.features if name not in without)
+
+
+__all__ = ["EXPERTS", "Blend", "fit", "load"]

@@ -1,0 +1,156 @@
+"""The point forecasts that a blend mixes: seasonal values, a robust line, and boosters with different starts.
+
+Boosters differ in what they are given to correct (the line, the mean of like days, nothing) and in how they count
+errors, so that they are wrong at different times; their mean is better than the best of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from energy_assets.errors import ModelError
+from energy_assets.features.history import Floats
+from energy_assets.models import boosting
+from energy_assets.models.design import TARGET, scaled
+from energy_assets.models.linear import Linear, fit_linear
+from energy_assets.models.spec import ModelSpec
+
+SEASONAL = ("kind_mean_kwh", "weeks_4_mean_kwh", "latest_1_kwh", "lag_7d_kwh", "analogue_mean_kwh")
+_INSTEAD = ("kind_mean_kwh", "weeks_4_mean_kwh", "days_7_mean_kwh", "days_28_mean_kwh", "month_mean_kwh")
+"""What stands in for a seasonal value that is not known, in this order; one time the scale where nothing is."""
+_SHARED: dict[str, object] = {
+    "eval_metric": "mae",
+    "base_score": 0.0,
+    "min_child_weight": 5.0,
+    "subsample": 0.7,
+    "colsample_bytree": 0.5,
+    "reg_lambda": 5.0,
+}
+_HUBER: dict[str, object] = {**_SHARED, "objective": "reg:pseudohubererror", "huber_slope": 0.1}
+BOOSTED: dict[str, dict[str, object]] = {
+    "on_linear": _HUBER,
+    "on_like_days": _HUBER,
+    "direct": {**_SHARED, "objective": "reg:absoluteerror"},
+}
+EXPERTS = (*BOOSTED, "linear", *SEASONAL)
+_FIRST_GUESS = {"on_linear": 0.32, "on_like_days": 0.32, "direct": 0.26, "linear": 0.1}
+PRIOR: npt.NDArray[np.float64] = np.array([_FIRST_GUESS.get(name, 0.0) for name in EXPERTS])
+"""Shares of the experts before any evidence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every fit of one training shares."""
+
+    columns: tuple[str, ...]
+    spec: ModelSpec
+    seed: int
+    threads: int
+
+    @property
+    def has_weather(self) -> bool:
+        """Return whether the features of the weather may be used."""
+        return "weather" in self.spec.groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experts:
+    """Fitted experts; predict in multiples of the scale."""
+
+    linear: Linear
+    boosters: Mapping[str, Any]
+    columns: tuple[str, ...]
+    rounds: Mapping[str, int] = field(default_factory=dict)
+
+    def predict(self, rows: pl.DataFrame) -> Floats:
+        """Return the expected energy [row, expert] in multiples of the scale, in the order of EXPERTS; all finite."""
+        seasonal = seasonal_values(rows)
+        line = self.linear.predict(rows)
+        starts = _starts(seasonal, line)
+        grown = boosting.predict_each(list(self.boosters.values()), rows, columns=self.columns)
+        boosted = [starts[name] + grown[:, index] for index, name in enumerate(self.boosters)]
+        return np.column_stack([*boosted, line, seasonal]).astype(np.float32)
+
+    def save(self, folder: Path) -> dict[str, object]:
+        """Write the boosters into the folder and return the rest as content of a JSON file."""
+        for name, booster in self.boosters.items():
+            boosting.save_booster(booster, folder / f"{name}.ubj")
+        return {
+            "columns": self.columns,
+            "rounds": dict(self.rounds),
+            "linear": self.linear.coefficients,
+            "has_weather": self.linear.has_weather,
+        }
+
+
+def load_experts(folder: Path, content: Mapping[str, Any]) -> Experts:
+    """Return the experts that `save` wrote.
+
+    Raises:
+        ModelError: a booster is missing or torn, or the experts are those of another version of this package.
+    """
+    if set(content["rounds"]) != set(BOOSTED):
+        raise ModelError(f"{folder} holds experts {sorted(content['rounds'])}, not {sorted(BOOSTED)}; train it again.")
+    return Experts(
+        linear=Linear(coefficients=tuple(content["linear"]), has_weather=content["has_weather"]),
+        boosters={name: boosting.load_booster(folder / f"{name}.ubj") for name in BOOSTED},
+        columns=tuple(content["columns"]),
+        rounds=content["rounds"],
+    )
+
+
+def fit_experts(
+    rows: pl.DataFrame, *, recipe: Recipe, watch: pl.DataFrame | None = None, rounds: Mapping[str, int] | None = None
+) -> Experts:
+    """Return experts that learned from the rows; with `watch` each booster stops where it served those best."""
+    spec = recipe.spec
+    linear = fit_linear(rows, has_weather=recipe.has_weather, seed=recipe.seed)
+    labels = _labels(rows, linear)
+    matrix = boosting.streamed_matrix(rows, columns=recipe.columns, label=labels["direct"], threads=recipe.threads)
+    watched, seen = None, {}
+    if watch is not None:
+        seen = _labels(watch, linear)
+        watched = boosting.streamed_matrix(
+            watch, columns=recipe.columns, label=seen["direct"], threads=recipe.threads, reference=matrix
+        )
+    boosters, best = {}, {}
+    for number, (name, parameters) in enumerate(BOOSTED.items()):
+        matrix.set_label(labels[name])
+        if watched is not None:
+            watched.set_label(seen[name])
+        boosters[name], best[name] = boosting.train(
+            {**parameters, "learning_rate": spec.learning_rate, "max_leaves": spec.leaves},
+            matrix,
+            rounds=rounds[name] if rounds else spec.rounds,
+            threads=recipe.threads,
+            seed=recipe.seed + number,
+            watch=watched,
+        )
+    return Experts(linear=linear, boosters=boosters, columns=recipe.columns, rounds=best)
+
+
+def seasonal_values(rows: pl.DataFrame) -> Floats:
+    """Return the seasonal values [row, SEASONAL] in multiples of the scale, with stand-ins for what is not known."""
+    instead = np.ones(rows.height, dtype=np.float32)
+    for values in reversed(scaled(rows, _INSTEAD).T):
+        instead = np.where(np.isfinite(values), values, instead)
+    values = scaled(rows, SEASONAL)
+    filled: Floats = np.where(np.isfinite(values), values, instead[:, None])
+    return filled
+
+
+def _starts(seasonal: Floats, line: Floats) -> dict[str, Floats]:
+    return {"on_linear": line, "on_like_days": seasonal[:, 0], "direct": np.ones_like(line)}
+
+
+def _labels(rows: pl.DataFrame, linear: Linear) -> dict[str, Floats]:
+    target = scaled(rows, (TARGET,))[:, 0]
+    starts = _starts(seasonal_values(rows), linear.predict(rows))
+    return {name: target - start for name, start in starts.items()}

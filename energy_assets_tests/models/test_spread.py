@@ -1,0 +1,128 @@
+"""Corrections of a band by hand, coverage after a change of noise, meters of their own, and what is kept on disk."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from energy_assets.contracts import LEVELS
+from energy_assets.errors import ModelError
+from energy_assets.models.spread import Scores, correction_of, load_scores, scores_of, unit_of
+
+NORMAL = np.array([-1.645, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 1.645], dtype=np.float32)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PER_DAY = 24
+
+
+def rows_of(days: int, *, meters=("a",), from_day: int = 0, lead_hours: float = 0.0) -> pl.DataFrame:
+    slots = pl.DataFrame({"day": range(from_day, from_day + days)}).join(
+        pl.DataFrame({"lead_hours": [lead_hours + hour for hour in range(PER_DAY)]}), how="cross"
+    )
+    frame = slots.join(pl.DataFrame({"meter_id": list(meters)}), how="cross")
+    issued = [START + timedelta(days=day) for day in frame["day"]]
+    return frame.with_columns(issued_at_utc=pl.Series(issued), lead_hours=pl.col("lead_hours").cast(pl.Float32))
+
+
+def band_of(rows: pl.DataFrame, *, width: float = 1.0) -> np.ndarray:
+    return np.tile(NORMAL * np.float32(width), (rows.height, 1))
+
+
+def targets(rows: pl.DataFrame, *, width: float = 1.0, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, width, rows.height).astype(np.float32)
+
+
+def coverage(quantiles: np.ndarray, target: np.ndarray) -> float:
+    return float(((target >= quantiles[:, 1]) & (target <= quantiles[:, 5])).mean())
+
+
+@pytest.mark.parametrize(
+    "width", [pytest.param(0.4, id="too narrow"), pytest.param(1.0, id="right"), pytest.param(3.0, id="too wide")]
+)
+def test_levels_hold_on_new_days(width):
+    rows, new = rows_of(300), rows_of(100, from_day=300)
+    quantiles = band_of(rows, width=width)
+    correction = correction_of(scores_of(rows, quantiles=quantiles, target=targets(rows)))
+    corrected = correction.apply(band_of(new, width=width), rows=new)
+    below = (targets(new, seed=2)[:, None] <= corrected).mean(axis=0)
+    assert below.tolist() == pytest.approx(list(LEVELS.values()), abs=0.03)
+
+
+def test_rank_by_hand():
+    # Scores 1 .. 19 of one day, weights alike: of 20 places for a new score, 95 % is the 19th, 5 % below the first.
+    rows = rows_of(1)[:19]
+    quantiles = np.tile(np.float32([-1, -1, -1, 0, 1, 1, 1]), (19, 1))
+    scores = scores_of(rows, quantiles=quantiles, target=np.arange(1, 20, dtype=np.float32))
+    of_lead = correction_of(scores).of_lead[0]
+    # One day of 31 is believed: the median score 10 moves all levels by 10 * 30 / 31 less than the scores say.
+    assert of_lead[6] == pytest.approx(19 - 1 - 10 * 30 / 31, abs=1e-4)
+    assert of_lead[0] == pytest.approx(1 + 1 - 10 * 30 / 31, abs=1e-4)
+
+
+def test_coverage_comes_back_after_the_noise_has_doubled():
+    rows, changed, new = rows_of(200), rows_of(60, from_day=200), rows_of(60, from_day=260)
+    scores = scores_of(rows, quantiles=band_of(rows), target=targets(rows))
+    late = targets(new, width=2.0, seed=3)
+    fixed = coverage(correction_of(scores).apply(band_of(new), rows=new), late)
+    adapted = scores.later(scores_of(changed, quantiles=band_of(changed), target=targets(changed, width=2.0, seed=4)))
+    followed = coverage(correction_of(adapted).apply(band_of(new), rows=new), late)
+    assert fixed < 0.55
+    assert 0.68 < followed < 0.84
+
+
+def test_a_meter_that_errs_more_gets_a_wider_band_once_days_speak_for_it():
+    rows = rows_of(200, meters=("calm", "wild"))
+    wild = (rows["meter_id"] == "wild").to_numpy()
+    target = targets(rows) * np.where(wild, 2.0, 0.5).astype(np.float32)
+    correction = correction_of(scores_of(rows, quantiles=band_of(rows), target=target))
+    one = rows[:2]
+    width = np.ptp(correction.apply(band_of(one), rows=one)[:, [1, 5]], axis=1)
+    assert width[1] > 1.8 * width[0]
+    stranger = one.with_columns(meter_id=pl.lit("stranger"))
+    assert width[0] < np.ptp(correction.apply(band_of(one), rows=stranger)[0, [1, 5]]) < width[1]
+
+
+def test_farther_days_have_their_own_correction():
+    near, far = rows_of(200), rows_of(200, lead_hours=24.0)
+    rows = pl.concat([near, far])
+    target = np.concatenate([targets(near), targets(far, width=3.0)])
+    of_lead = correction_of(scores_of(rows, quantiles=band_of(rows), target=target)).of_lead
+    assert np.ptp(of_lead[1]) > np.ptp(of_lead[0]) + 2
+
+
+def test_recent_days_count_more():
+    rows, recent = rows_of(120), rows_of(45, from_day=240)
+    scores = scores_of(rows, quantiles=band_of(rows), target=targets(rows))
+    late = scores_of(recent, quantiles=band_of(recent), target=targets(recent, width=3.0))
+    together = np.ptp(correction_of(scores.later(late)).of_lead[0])
+    at_once = Scores(
+        score=np.concatenate([scores.score, late.score]),
+        meter=np.concatenate([scores.meter, late.meter]),
+        issue_day=np.full(len(scores.score) + len(late.score), 240),
+        lead_day=np.concatenate([scores.lead_day, late.lead_day]),
+    )
+    assert together > 1.3 * np.ptp(correction_of(at_once).of_lead[0])
+
+
+def test_unknown_targets_and_no_scores_correct_nothing():
+    rows = rows_of(2)
+    scores = scores_of(rows, quantiles=band_of(rows), target=np.full(rows.height, np.nan, dtype=np.float32))
+    assert (correction_of(scores).apply(band_of(rows), rows=rows) == band_of(rows)).all()
+
+
+def test_units_never_vanish():
+    flat = np.tile(np.float32([5] * 7), (2, 1))
+    assert unit_of(flat).min() == pytest.approx(0.005)
+    one_sided = np.float32([[0, 0, 0, 0, 1, 2, 3]])
+    assert unit_of(one_sided)[0].tolist() == pytest.approx([0.3, 3.0])
+
+
+def test_saved_and_loaded_is_the_same_and_torn_files_are_refused(tmp_path):
+    rows = rows_of(20, meters=("a", "b"))
+    scores = scores_of(rows, quantiles=band_of(rows), target=targets(rows))
+    scores.save(tmp_path)
+    loaded = load_scores(tmp_path)
+    assert (correction_of(loaded).of_meter == correction_of(scores).of_meter).all()
+    (tmp_path / "scores_score.npy").write_bytes(b"torn")
+    with pytest.raises(ModelError, match="train and save it again"):
+        load_scores(tmp_path)
