@@ -27,15 +27,12 @@ from energy_assets.contracts import (
 )
 from energy_assets.errors import SourceError
 from energy_assets.lake import Change, Commit, Lake
-from energy_assets.message_landing import NOTHING, land_segments, together
+from energy_assets.message_landing import DUMPS, NOTHING, land_segments, together
 from energy_assets.readings import ashrae, bdg2, tabular
 from energy_assets.readings.source import Counts, Registry, Source, Stage
 from energy_assets.sql import Query
 
 _LOG = logging.getLogger(__name__)
-DUMPS = "dumps"
-"""Option of a source of MQTT messages whose files were given by hand: there is no spool to look into."""
-
 STAGES: Mapping[str, Stage] = {"ashrae": ashrae.stage, "bdg2": bdg2.stage, "table": tabular.stage}
 
 

@@ -39,6 +39,8 @@ from energy_assets.readings.source import Counts, Registry, Source
 # What one transaction takes: text is about twenty times as long, and a trickle comes in many small segments.
 _BYTES_AT_ONCE = 16 * 1024 * 1024
 _SEGMENTS_AT_ONCE = 500
+DUMPS = "dumps"
+"""Option of a source whose files were given by hand: there is no spool to look into."""
 NOTHING = Counts(rows_in=0, stored=0, duplicate=0, quarantined=0)
 
 
@@ -141,14 +143,24 @@ def replay_quarantine(lake: Lake, source: Source, *, reason: str | None = None, 
     return replayed
 
 
-def expire_segments(lake: Lake, source: Source, *, keep_days: float, now: datetime) -> list[Path]:
-    """Delete the segments that were landed and are older than `keep_days`; return their paths.
+def spools(sources: Sequence[Source]) -> dict[Path, list[Source]]:
+    """Return the spool folders of the sources of messages, each with those that read it."""
+    found: dict[Path, list[Source]] = {}
+    for source in sources:
+        if source.kind == "mqtt" and not source.options.get(DUMPS):
+            found.setdefault(source.path.resolve(), []).append(source)
+    return found
+
+
+def expire_segments(
+    lake: Lake, folder: Path, readers: Sequence[Source], *, keep_days: float, now: datetime
+) -> list[Path]:
+    """Delete the segments that all readers of a spool have landed and that are older than `keep_days`.
 
     Those of a recorder's last messages stay, whatever their age: a redelivery is compared with them.
     """
-    with _alone(lake, source):
-        landed = _landed(lake, source, "segment")
-        return expire(source.path, landed=landed, keep_days=keep_days, keep_messages=staging.IN_FLIGHT, now=now)
+    landed = set.intersection(*(_landed(lake, source, "segment") for source in readers))
+    return expire(folder, landed=landed, keep_days=keep_days, keep_messages=staging.IN_FLIGHT, now=now)
 
 
 def pending_segments(lake: Lake, source: Source) -> list[Segment]:

@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     mqtt_ca_file: Path | None = Field(None, description="CA certificates for TLS. Default: those of the machine.")
     mqtt_certificate_file: Path | None = Field(None, description="Our client certificate for TLS (PEM).")
     mqtt_key_file: Path | None = Field(None, description="Key of our client certificate (PEM).")
+    spool_keep_days: Annotated[float, Field(ge=0)] = Field(
+        14, description="How long segments of MQTT messages stay after they were landed."
+    )
     real_data: Path | None = Field(None, description="Folder of the developers' real data sets; tests only.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 

@@ -57,9 +57,8 @@ def ingest_dump(
     ] = None,
 ) -> None:
     """Ingest dumps of MQTT messages, each once by its content."""
-    from energy_assets.ingestion import DUMPS
     from energy_assets.lake import Lake
-    from energy_assets.message_landing import land_dumps
+    from energy_assets.message_landing import DUMPS, land_dumps
     from energy_assets.messaging.payloads import mapping_file
     from energy_assets.readings.source import load_source, save_source
 
@@ -105,7 +104,8 @@ def try_mapping(
             told = gone or (f"{told}  (repeat)" if is_repeat else told)
             console.print(f"{topic or '?'}  {told}", highlight=False, soft_wrap=True, markup=False)
     console.print(
-        f"{counts.stored} readings, {counts.duplicate} duplicate, {counts.quarantined} refused, {counts.ignored} ignored"
+        f"{counts.stored} readings, {counts.duplicate} duplicate, {counts.quarantined} refused, "
+        f"{counts.ignored} ignored"
     )
 
 

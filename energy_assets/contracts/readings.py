@@ -67,7 +67,7 @@ READINGS_LANDINGS = Table(
 READINGS_SEGMENTS = Table(
     schema="readings",
     name="segments",
-    description="The account of every segment or dump of MQTT messages: what is in here was landed, and is not read again.",
+    description="The account of every segment or dump of MQTT messages; what stands here is not landed again.",
     columns=(
         text("source", "Declared source"),
         text("batch_id", "Segment or dump, by content"),

@@ -1,25 +1,36 @@
 """Jobs, schedules and sensors: what runs every night, every week, and when files or readings change."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from energy_assets.contracts import READINGS_LANDINGS, Window
+from energy_assets.contracts import Window
 from energy_assets.defs.partitions import DAILY
 from energy_assets.defs.weather import weather_issue
 from energy_assets.lake import Lake
-from energy_assets.messaging.segments import SEALED
+from energy_assets.message_landing import pending_segments, spools
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, changed_window, stale_days_query
 from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import Source, load_sources
 from energy_assets.settings import Settings, load_settings
 from energy_assets.sql import Query
 
+SECOND_TRY_AFTER_S = 300.0
+"""How long segments wait after a landing that left them, as one that is damaged does."""
+
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 
+_UNDER_WAY = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 _DAILY_KEYS = (
     *("readings/raw", "readings/quarantine", "readings/interval"),
     *("weather/observed", "weather/forecast", "weather/quarantine"),
@@ -43,6 +54,9 @@ REGISTRY_JOB = dg.define_asset_job(
     "registry",
     _selection("metering/sites", "metering/premises", "metering/meters"),
     description="Sites, premises and meters.",
+)
+MESSAGES_JOB = dg.define_asset_job(
+    "messages", _selection("readings/segments"), description="New segments of MQTT messages."
 )
 HISTORY_JOB = dg.define_asset_job("history", _selection(*_DAILY_KEYS), description="Readings and weather of days.")
 DERIVED_JOB = dg.define_asset_job(
@@ -73,6 +87,7 @@ UPKEEP_JOB = dg.define_asset_job("upkeep", _selection("lake/maintenance"), descr
 
 JOBS = [
     REGISTRY_JOB,
+    MESSAGES_JOB,
     HISTORY_JOB,
     DERIVED_JOB,
     DAY_JOB,
@@ -186,7 +201,8 @@ def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
     # Read before it is written: `context.cursor` follows `update_cursor`.
     seen = context.cursor
     before = json.loads(seen or "{}")
-    present = {source.name: stamp_of(source) for source in load_sources(settings.sources_folder)}
+    files = [source for source in load_sources(settings.sources_folder) if source.kind != "mqtt"]
+    present = {source.name: stamp_of(source) for source in files}
     context.update_cursor(json.dumps(present))
     changed = sorted(name for name, stamp in present.items() if before.get(name) != stamp)
     if not changed or seen is None:
@@ -198,6 +214,37 @@ def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
         run_key=f"sources {json.dumps(present, sort_keys=True)}",
         tags={PARTITION_RANGE_START: DAILY.get_first_partition_key() or last, PARTITION_RANGE_END: last},
     )
+
+
+@dg.sensor(
+    job=MESSAGES_JOB,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Lands the sealed segments of MQTT messages that the lake has not landed yet.",
+    required_resource_keys={"lake", "settings"},
+)
+def new_segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a landing when segments wait, unless one is on its way.
+
+    What was landed stands in the lake; the cursor only says what was asked for and when, so that a landing that fails
+    is tried again, after a while.
+    """
+    lake: Lake = context.resources.lake
+    settings: Settings = context.resources.settings
+    readers = [each for those in spools(load_sources(settings.sources_folder)).values() for each in those]
+    waiting = {source.name: [each.path.name for each in pending_segments(lake, source)] for source in readers}
+    segments = sum(len(names) for names in waiting.values())
+    if not segments:
+        return dg.SkipReason("no segment waits" if readers else "no source of MQTT messages is declared")
+    under_way = context.instance.get_runs_count(dg.RunsFilter(job_name=MESSAGES_JOB.name, statuses=list(_UNDER_WAY)))
+    if under_way:
+        return dg.SkipReason(f"{segments} segments wait, and a landing is on its way")
+    asked = json.loads(context.cursor or "{}")
+    mark, now = f"{hash_of(json.dumps(waiting, sort_keys=True)):016x}", time.time()
+    if asked.get("mark") == mark and now - asked["at_s"] < SECOND_TRY_AFTER_S:
+        return dg.SkipReason(f"{segments} segments wait for their second try")
+    context.update_cursor(json.dumps({"mark": mark, "at_s": now}))
+    return dg.RunRequest(run_key=f"segments {mark} {now:.0f}")
 
 
 @dg.sensor(
@@ -215,14 +262,10 @@ def changed_readings(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequ
     """
     lake: Lake = context.resources.lake
     settings: Settings = context.resources.settings
-    landings = lake.read(READINGS_LANDINGS, columns=["source", "starts_at_utc", "content_hash"]).drop_nulls(
-        "starts_at_utc"
-    )
-    present: dict[str, str] = {}
-    for source, starts, content in landings.sort("source", "starts_at_utc", "content_hash").iter_rows():
-        day = starts.date().isoformat()
-        present[day] = f"{present.get(day, '')}{source}:{content};"
-    digest = {day: f"{hash_of(text):016x}" for day, text in present.items()}
+    newest = DAILY.get_last_partition_key() or ""
+    present = lake.query(Query.from_file("energy_assets.defs", "landing_digests"))
+    # A day that has not ended has no partition yet; the night that follows it cleans it.
+    digest = {day.isoformat(): mark for day, mark in present.iter_rows() if day.isoformat() <= newest}
     if context.cursor is None:
         context.update_cursor(json.dumps(digest))
         yield dg.SkipReason("first look: the days that are there count as seen")
@@ -253,10 +296,9 @@ def _stale_days(lake: Lake, changed: Sequence[date], *, sources: Sequence[Source
 
 
 def stamp_of(source: Source) -> str:
-    """Return what changes when a file of a source does: names, sizes, times of its files (a spool: sealed ones)."""
+    """Return what changes when a file of a source does: names, sizes, times of its files."""
     root = source.path
-    pattern = f"*{SEALED}" if source.kind == "mqtt" else "*"
-    files = sorted(root.rglob(pattern)) if root.is_dir() else [root] if root.exists() else []
+    files = sorted(root.rglob("*")) if root.is_dir() else [root] if root.exists() else []
     facts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.is_file()]
     return f"{hash_of(chr(10).join(facts)):016x}"
 
@@ -296,4 +338,4 @@ SCHEDULES = [
     weekly_profiles,
     weekly_upkeep,
 ]
-SENSORS = [changed_sources, changed_readings]
+SENSORS = [changed_sources, new_segments, changed_readings]

@@ -1,6 +1,7 @@
 """Readings: landed as they came, refused with a reason, and turned into energy per meter and interval."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -12,6 +13,7 @@ from energy_assets.contracts import (
     READINGS_LANDINGS,
     READINGS_QUARANTINE,
     READINGS_RAW,
+    READINGS_SEGMENTS,
     WEATHER_OBSERVED,
     Window,
 )
@@ -21,6 +23,8 @@ from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.ingestion import land_all
 from energy_assets.lake import Commit, Lake
+from energy_assets.message_landing import expire_segments, spools
+from energy_assets.messaging.health import recorders_of
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, interval_query
 from energy_assets.readings.judgements import judge_account, judge_completeness
 from energy_assets.readings.known_dirt import known_dirt_of
@@ -32,13 +36,40 @@ from energy_assets.weather.alignment import LARGEST_LAG_H, response_fit
 _CLOCK_DAYS = timedelta(days=90)
 
 
+@dg.asset(**looks_of(READINGS_SEGMENTS), retry_policy=dg.RetryPolicy(max_retries=2, delay=5))
+def landed_segments(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
+    """New segments of MQTT messages, landed in readings.raw and accounted for; what was landed is deleted when old."""
+    sources = load_sources(settings.sources_folder)
+    folders = spools(sources)
+    readers = [source for each in folders.values() for source in each]
+    landed = land_all(lake, readers, window=None, now=datetime.now(UTC), message=run_message(context))
+    expired = [
+        path
+        for folder, those in folders.items()
+        for path in expire_segments(lake, folder, those, keep_days=settings.spool_keep_days, now=datetime.now(UTC))
+    ]
+    return dg.MaterializeResult(
+        metadata={
+            **{name: count for name, count in asdict(landed.counts).items() if name != "stored"},
+            "dagster/row_count": landed.counts.stored,
+            "sources": dg.MetadataValue.json(landed.by_source),
+            "failed_sources": dg.MetadataValue.json(landed.failures),
+            "expired_segments": len(expired),
+            "recorders": dg.MetadataValue.json([asdict(each) for folder in folders for each in recorders_of(folder)]),
+            "lake_snapshot": landed.snapshot_id,
+        }
+    )
+
+
 @dg.multi_asset(
     name="landed_readings",
     specs=[
         dg.AssetSpec(
             description=table.description,
             freshness_policy=FRESH_EVERY_MORNING,
-            deps=[METERS.asset_key],
+            deps=[METERS.asset_key, READINGS_SEGMENTS.asset_key],
             **looks_of(table),
         )
         for table in (READINGS_RAW, READINGS_QUARANTINE)
@@ -191,6 +222,7 @@ def _bounds(context: dg.AssetCheckExecutionContext) -> dict[str, object]:
 
 
 checks = [
+    contract_check(READINGS_SEGMENTS),
     contract_check(READINGS_RAW),
     every_row_is_accounted_for,
     every_source_could_be_read,

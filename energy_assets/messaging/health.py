@@ -131,3 +131,12 @@ def rendered(health: Health, *, now: datetime) -> str:
 
 def _age_s(written_at_utc: str, now: datetime) -> float:
     return max((now - datetime.fromisoformat(written_at_utc)).total_seconds(), 0.0)
+
+
+def recorders_of(folder: Path) -> list[Health]:
+    """Return what the recorders of a spool folder say, by their names; one whose file cannot be read is left out."""
+    found = []
+    for path in sorted(folder.glob("*.health.json")):
+        with suppress(SourceError):
+            found.append(read_health(path))
+    return found

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from energy_assets.contracts import METERS, READINGS_QUARANTINE, READINGS_RAW, READINGS_SEGMENTS
-from energy_assets.defs.jobs import stamp_of
 from energy_assets.errors import SourceError
 from energy_assets.ingestion import land
 from energy_assets.lake import Lake
@@ -78,15 +77,6 @@ def test_what_was_published_is_counted_exactly(tmp_path: Path, lake: Lake) -> No
     assert land(lake, source, window=None, now=NOW).rows_in == 0
     account = lake.read(READINGS_SEGMENTS)
     assert account["messages"].sum() == account["rows_in"].sum() == MESSAGES
-
-
-def test_only_sealed_segments_wake_the_sensor(tmp_path: Path) -> None:
-    source = Source(name="pulse", kind="mqtt", path=tmp_path, mapping=Path("system_003"))
-    before = stamp_of(source)
-    (tmp_path / "recorder.health.json").write_text("{}")
-    assert stamp_of(source) == before
-    (tmp_path / "recorder-20261121T060000Z-0000000000000000.jsonl.zst").write_bytes(b"x")
-    assert stamp_of(source) != before
 
 
 def test_a_mapping_is_tried_on_samples() -> None:
