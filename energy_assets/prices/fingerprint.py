@@ -31,5 +31,11 @@ def inputs_hash(zone: ZoneConfig, *, day: DayForecast, delivery_date: date, true
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def _declared(zone: ZoneConfig) -> dict[str, object]:
+    """Return the zone's fields; sources of its supply that it does not have leave no trace."""
+    absent = {name for name in ("market", "supply_history") if getattr(zone, name) is None}
+    return zone.model_dump(mode="json", exclude=absent)
+
+
 def _exact(values: Floats | None) -> list[str] | None:
     return None if values is None else [float(value).hex() for value in values]

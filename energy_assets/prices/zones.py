@@ -11,44 +11,19 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from energy_assets.errors import ConfigError
+from energy_assets.prices.blocks import Frozen, Rate, SupplyBlock
+from energy_assets.prices.fitted_supply import SupplyHistory, fitted_blocks
 from energy_assets.prices.terms import BillTerms, CommunityTerms
 
-Rate = Annotated[float, Field(ge=-10_000, le=10_000, allow_inf_nan=False)]
+__all__ = ["LegacyHouse", "ProfileGroup", "SupplyBlock", "ZoneConfig", "load_zone"]
+
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SupplyBlock(_Frozen):
-    """A step of the merit order, or of the exports: so much power at one price."""
-
-    name: str = Field(description="Name that explanations use.")
-    price: Rate = Field(description="Price of the energy without carbon, currency/kWh.")
-    carbon_kg_per_kwh: Annotated[float, Field(ge=0, le=3)] = Field(0.0, description="Greenhouse gas, kg CO2e/kWh.")
-    capacity_kw: Annotated[float, Field(gt=0)] | None = Field(None, description="Power of the block, kW.")
-    capacity_share: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Power as a share of the reference peak, instead of kW. Neither: without limit."
-    )
-
-    @model_validator(mode="after")
-    def _one_capacity(self) -> Self:
-        if self.capacity_kw is not None and self.capacity_share is not None:
-            raise ValueError(f"block {self.name!r} gives capacity_kw and capacity_share; give one of them")
-        return self
-
-    def capacity(self, *, reference_peak_kw: float) -> float:
-        """Return the power of the block in kW; infinite when it has no limit."""
-        if self.capacity_kw is not None:
-            return self.capacity_kw
-        return float("inf") if self.capacity_share is None else self.capacity_share * reference_peak_kw
-
-
-class ProfileGroup(_Frozen):
+class ProfileGroup(Frozen):
     """People who respond alike. Elasticities are magnitudes at the flat rate."""
 
     name: str = Field(description="Name of the group.")
@@ -74,7 +49,7 @@ class ProfileGroup(_Frozen):
         return weights
 
 
-class LegacyHouse(_Frozen):
+class LegacyHouse(Frozen):
     """The house that the formula of system 003 prices."""
 
     region: str = Field("", description="Italian region or city; others have factor 1.")
@@ -97,7 +72,7 @@ DEFAULT_EXPORT = (SupplyBlock(name="export", price=0.04),)
 DEFAULT_GROUPS = (ProfileGroup(name="everybody"),)
 
 
-class ZoneConfig(_Frozen):
+class ZoneConfig(Frozen):
     """A price zone. Rates are in currency/kWh; every field has a default that runs."""
 
     zone_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
@@ -118,9 +93,11 @@ class ZoneConfig(_Frozen):
         0.10, description="Cost of the zone's expected peak, currency per kW and day."
     )
     carbon_price_per_t: Annotated[float, Field(ge=0)] = Field(80.0, description="Price of carbon, currency/t CO2e.")
-    supply_kind: Literal["blocks", "wholesale"] = Field(
-        "blocks", description="Merit order below, or the column wholesale_price of the net load."
+    supply_kind: Literal["blocks", "wholesale", "fitted"] = Field(
+        "blocks", description="Merit order below, wholesale prices, or a merit order learned from supply_history."
     )
+    market: str | None = Field(None, description="Market whose prices a zone of supply_kind wholesale takes at night.")
+    supply_history: SupplyHistory | None = Field(None, description="What supply_kind fitted learns from.")
     supply: tuple[SupplyBlock, ...] = Field(DEFAULT_SUPPLY, min_length=1, description="Merit order of imports.")
     scarcity_price: Rate = Field(1.0, description="Price past the last block of the merit order.")
     export: tuple[SupplyBlock, ...] = Field(DEFAULT_EXPORT, description="What exported energy earns; past it: nothing.")
@@ -153,9 +130,11 @@ class ZoneConfig(_Frozen):
     def _consistent(self) -> Self:
         if self.floor > self.cap:
             raise ValueError(f"floor {self.floor} is above cap {self.cap}")
+        if self.supply_kind == "fitted" and self.supply_history is None:
+            raise ValueError("supply_kind fitted needs supply_history, a table with the file to learn from")
         cheapest = min(block.price + self.carbon_price * block.carbon_kg_per_kwh for block in self.supply)
         dearest = max((block.price for block in self.export), default=cheapest)
-        if self.supply_kind == "blocks" and dearest > cheapest:
+        if self.supply_kind != "wholesale" and dearest > cheapest:
             raise ValueError(f"export at {dearest} earns more than the cheapest import costs ({cheapest})")
         return self
 
@@ -181,9 +160,23 @@ def load_zone(path: Path) -> ZoneConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"Zone file {path} cannot be read: {error}. Give a TOML file of zone fields.") from error
     try:
-        return ZoneConfig.model_validate(declared)
+        zone = ZoneConfig.model_validate(declared)
+        return zone if zone.supply_history is None or zone.supply_kind != "fitted" else _learned(zone, path=path)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']) or 'zone'}: {fault['msg']}" for fault in error.errors()
         )
         raise ConfigError(f"Zone file {path} does not declare a price zone: {faults}.") from error
+
+
+def _learned(zone: ZoneConfig, *, path: Path) -> ZoneConfig:
+    """Return the zone with the merit order of its history; exports that nobody declared earn no more than it costs."""
+    assert zone.supply_history is not None
+    blocks = fitted_blocks(zone.supply_history, folder=path.parent)
+    declared = zone.model_dump(exclude_unset=True) | {"supply": blocks}
+    if "export" not in declared:
+        cheapest = min(block.price for block in blocks)
+        declared["export"] = tuple(
+            block.model_copy(update={"price": min(block.price, cheapest)}) for block in DEFAULT_EXPORT
+        )
+    return ZoneConfig.model_validate(declared)
