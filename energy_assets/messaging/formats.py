@@ -76,7 +76,7 @@ def _tasmota(state: State) -> list[Worded]:
     }
     content = {"Time": f"{at:%Y-%m-%dT%H:%M:%S}", "ENERGY": energy}
     topic = f"tele/{device}/SENSOR"
-    return [Worded(topic=topic, payload=_json(content), meter=f"{device}.electricity", value=total, at=at)]
+    return [Worded(topic=topic, payload=_json(content), meter=f"{device}.1", value=total, at=at)]
 
 
 def _shelly_gen1(state: State) -> list[Worded]:
@@ -101,11 +101,62 @@ def _home_assistant(state: State) -> list[Worded]:
     return [Worded(topic=topic, payload=str(total).encode(), meter=f"{device}.electricity", value=total, at=None)]
 
 
+def _shelly_gen2(state: State) -> list[Worded]:
+    device = f"shellyplus1pm-{state.number:012x}"
+    total = round(state.register_kwh * 1000, 3)
+    watts = round(state.power_kw * 1000, 1)
+    content = {
+        "id": 0,
+        "source": "init",
+        "output": True,
+        "apower": watts,
+        "voltage": 231.4,
+        "current": round(watts / 231.4, 3),
+        "aenergy": {"total": total, "by_minute": [0.0, 0.0, 0.0], "minute_ts": int(state.at.timestamp()) // 60 * 60},
+        "temperature": {"tC": 41.2, "tF": 106.2},
+    }
+    topic = f"{device}/status/switch:0"
+    return [Worded(topic=topic, payload=_json(content), meter=f"{device}.switch_0", value=total, at=None)]
+
+
+def _emoncms(state: State) -> list[Worded]:
+    node = f"emonpi{state.number}"
+    total = round(state.register_kwh * 1000)
+    topic = f"emon/{node}/E1"
+    return [Worded(topic=topic, payload=str(total).encode(), meter=f"{node}.E1", value=float(total), at=None)]
+
+
+def _glow(state: State) -> list[Worded]:
+    device = f"{state.number:012X}"
+    at, total = state.at.replace(microsecond=0), round(state.register_kwh, 3)
+    meter = {
+        "timestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        "energy": {
+            "import": {"cumulative": total, "day": 0.0, "week": 0.0, "month": 0.0, "units": "kWh"},
+        },
+        "power": {"value": round(state.power_kw, 3), "units": "kW"},
+    }
+    topic = f"glow/{device}/SENSOR/electricitymeter"
+    payload = _json({"electricitymeter": meter})
+    return [Worded(topic=topic, payload=payload, meter=f"{device}.grid_import", value=total, at=at)]
+
+
+def _esphome(state: State) -> list[Worded]:
+    device = f"meter-{state.number}"
+    total = round(state.register_kwh, 3)
+    topic = f"{device}/sensor/energy/state"
+    return [Worded(topic=topic, payload=f"{total:.3f}".encode(), meter=f"{device}.energy", value=total, at=None)]
+
+
 FORMATS: Mapping[str, Format] = {
     "system_003": _system_003,
     "tasmota": _tasmota,
     "shelly_gen1": _shelly_gen1,
+    "shelly_gen2": _shelly_gen2,
     "zigbee2mqtt": _zigbee2mqtt,
     "home_assistant": _home_assistant,
+    "emoncms": _emoncms,
+    "glow": _glow,
+    "esphome": _esphome,
 }
 """By the name of the built-in mapping that reads it."""

@@ -10,10 +10,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from energy_assets.contracts import READINGS_RAW
 from energy_assets.errors import ConfigError, SourceError
+from energy_assets.lake import Lake
+from energy_assets.message_landing import land_dumps
 from energy_assets.messaging.formats import FORMATS
 from energy_assets.messaging.ledger_file import LedgerFile, read_ledger
+from energy_assets.messaging.payloads import mapping_file
 from energy_assets.messaging.simulation import LATE_ROUNDS, LEDGER, Plan, Round, account_of, rounds
+from energy_assets.readings.source import Source
+from energy_assets.settings import Settings
 
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -132,10 +138,26 @@ def test_a_hundred_thousand_meters_have_sizes_of_their_own() -> None:
     assert len({message.topic for message in one.messages}) == 100_000
 
 
-def test_every_format_is_that_of_a_built_in_mapping() -> None:
-    from energy_assets.messaging.payloads import BUILT_IN
-
-    assert {path.stem for path in BUILT_IN.glob("*.toml")} >= set(FORMATS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_every_format_says_is_what_its_built_in_mapping_reads(name: str, tmp_path: Path) -> None:
+    faults = {"drop": 0.03, "duplicate": 0.1, "late": 0.05, "reorder": 0.05, "garbage": 0.05, "reset": 0.01}
+    found = list(rounds(plan(message_format=name, meters=20, rounds=60, interval=timedelta(minutes=15), faults=faults)))
+    dump = tmp_path / "dump.jsonl"
+    with dump.open("w") as file:
+        for one in found:
+            for message in one.messages:
+                payload = message.payload.decode("utf-8", errors="replace")
+                line = {"topic": message.topic, "payload": payload, "arrived_at_utc": one.at.isoformat()}
+                file.write(json.dumps(line) + "\n")
+    lake = Lake.from_settings(Settings(home=tmp_path / "home"))
+    source = Source(name="live", kind="mqtt", path=tmp_path, mapping=mapping_file(Path(name)))
+    counts = land_dumps(lake, source, [dump], form=None, now=START)
+    assert counts.is_balanced
+    stored = lake.read(READINGS_RAW).with_columns(meter=pl.col("meter_id").str.strip_prefix("live."))
+    account = account_of(ledger_of(found), stored)
+    assert account["readings"] > 900
+    assert (account["lost"], account["extra"]) == (0, 0)
+    lake.close()
 
 
 def test_a_ledger_is_read_back_and_others_are_refused(tmp_path: Path) -> None:
