@@ -23,9 +23,11 @@ USED = (
 _PULL_OF_LATEST = 0.25
 _DAYS_OF_POOL = 1.0
 _FEW_DAYS = 4
-_WIDER = 1.05
+_WIDER = 1.08
 _WIDER_WITH_FEW_DAYS = 1.2
 _WIDER_FOR_ANOTHER_KIND = 1.5
+_WIDER_AFTER_A_WEEK, _WIDER_AFTER_FOUR_WEEKS = 1.1, 1.3
+"""Without readings for that long; meters drift."""
 _WORKDAYS_PER_WEEK = 5
 _ISSUE_OF_METER = ["meter_id", "issued_at_utc"]
 
@@ -60,9 +62,14 @@ def _counts() -> list[pl.Expr]:
         weeks * pl.when(on_workday).then(_WORKDAYS_PER_WEEK).otherwise(1),
         pl.min_horizontal(latest, pl.when(on_workday).then(3).otherwise(1)),
     )
+    # Days that are older than four weeks are in the mean and in neither count; two that differ are two at least.
+    older = pl.when(pl.col("kind_std_kwh") > 0).then(2).otherwise(1)
+    of_kind = pl.max_horizontal(of_kind, older)
     return [
         pl.when(pl.col("kind_mean_kwh").is_not_null()).then(of_kind).otherwise(0).cast(pl.Float64).alias("of_kind"),
-        pl.max_horizontal(latest, 7 * weeks).cast(pl.Float64).alias("of_any_kind"),
+        pl.max_horizontal(latest, 7 * weeks, pl.when(pl.col("days_28_std_kwh") > 0).then(2))
+        .cast(pl.Float64)
+        .alias("of_any_kind"),
     ]
 
 
@@ -78,13 +85,17 @@ def _spread() -> pl.Expr:
     # With one day alone there is nothing to compare; from slot to slot a meter changes about as from day to day.
     steps = (pl.col("latest_1_kwh") - pl.col("latest_1_kwh").shift(1)) ** 2
     from_slot_to_slot = steps.mean().over(_ISSUE_OF_METER, order_by="starts_at_utc")
-    pool = pl.coalesce(pl.when(pl.col("of_kind") >= _FEW_DAYS).then(pooled_of_kind), pooled_of_any, from_slot_to_slot)
+    pool = pl.coalesce(
+        pl.when(pl.col("of_kind") >= _FEW_DAYS).then(pooled_of_kind), pooled_of_any, pooled_of_kind, from_slot_to_slot
+    )
     own, days = pl.col("kind_std_kwh").fill_null(0) ** 2, pl.col("of_kind")
     variance = (days * own + _DAYS_OF_POOL * pool) / (days + _DAYS_OF_POOL) * (1 + 1 / (days + 1))
     a_year_ago = ((pl.col("analogue_q90_kwh") - pl.col("analogue_q10_kwh")) / (2 * LEVEL_SCORES[5])) ** 2
     variance = pl.coalesce(variance, a_year_ago)
     wider = pl.when(days == 0).then(_WIDER_FOR_ANOTHER_KIND).when(days < _FEW_DAYS).then(_WIDER_WITH_FEW_DAYS)
-    return variance.sqrt() * wider.otherwise(_WIDER)
+    unknown = pl.all_horizontal(pl.col(f"lag_{7 * week}d_kwh").is_null() for week in range(1, 5))
+    stale = pl.when(pl.col("latest_1_kwh").is_not_null()).then(1.0).when(~unknown).then(_WIDER_AFTER_A_WEEK)
+    return variance.sqrt() * wider.otherwise(_WIDER) * stale.otherwise(_WIDER_AFTER_FOUR_WEEKS)
 
 
 def _pooled(deviation: str, count: str) -> pl.Expr:

@@ -26,7 +26,7 @@ KEY = ("meter_id", "issued_at_utc", "starts_at_utc")
 RUNGS = METHODS[:5]
 _ABOUT = ("commodity", "direction", "known_days", "days_since_reading", "peak_kwh", "scale_kwh", "is_signed")
 
-_DAYS_FOR_MODEL = 7.0
+_DAYS_FOR_MODEL = 8.0  # one day that can be compared with a week before: without it a model knows no noise
 _DAYS_UNTIL_STALE = 8.0  # beyond it the same weekday of last week, every model's strongest feature, is unknown
 _TIMES_PEAK = 10.0  # weather can lift a heating meter several times above eight mild weeks; a unit error is 1000
 _TIMES_SCALE_WITHOUT_PEAK = 30.0
