@@ -10,6 +10,7 @@ from rich.markup import escape
 from energy_assets.cli import (
     anomalies,
     backtest,
+    explain,
     forecasts,
     jobs,
     ledger,
@@ -30,6 +31,7 @@ __all__ = [
     "anomalies",
     "app",
     "backtest",
+    "explain",
     "forecasts",
     "jobs",
     "ledger",

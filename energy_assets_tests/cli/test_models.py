@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,14 +18,13 @@ from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.settings import load_settings
 from energy_assets_tests.features.frames import START
 from energy_assets_tests.models.constant_model import ConstantModel
-from energy_assets_tests.models.instance import NAME, Instance, make_instance
+from energy_assets_tests.models.instance import NAME, Instance, open_instance
 
 
 @pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+def instance(home: Path) -> Iterator[Instance]:
     """Return an instance with a constant as champion 1, fitted trees as 2, a worse constant as challenger 3."""
-    made = make_instance(tmp_path_factory.mktemp("home"))
-    made.register(ConstantModel(1.0))
+    made = open_instance(home)
     made.register(made.fitted())
     made.register(ConstantModel(1.3))
     yield made
@@ -133,12 +133,11 @@ def test_the_champion_is_compared_with_the_baselines(instance: Instance) -> None
 
 
 def test_without_days_that_neither_has_seen_only_force_promotes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    template_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = make_instance(tmp_path)
-    for level in (1.0, 1.1):
-        made.register(ConstantModel(level), learned_until=START + timedelta(days=400))
-    monkeypatch.setenv("ENERGY_ASSETS_HOME", str(tmp_path))
+    made = open_instance(Path(shutil.copytree(template_home, tmp_path / "home")))
+    made.register(ConstantModel(1.1), learned_until=START + timedelta(days=400))
+    monkeypatch.setenv("ENERGY_ASSETS_HOME", str(made.settings.home))
     load_settings.cache_clear()
     code, said = energy("promote", NAME, "2", "--reason", "x")
     assert code == 1

@@ -42,7 +42,7 @@ class Instance:
 
     def fitted(self, *, seed: int = 0, rounds: int = 30) -> Model:
         issues = [START + timedelta(days=day) for day in range(8, 39)]
-        spec = ModelSpec(rounds=rounds, spread_rounds=10)
+        spec = ModelSpec(family="trees", rounds=rounds, spread_rounds=10)
         return fit(self.features(issues), spec=spec, seed=seed)
 
     def register(
@@ -62,10 +62,15 @@ class Instance:
         return made.version
 
 
+def open_instance(home: Path) -> Instance:
+    """Return the instance of a home that `make_instance` made, or of a copy of it."""
+    settings = Settings(home=home, actual_weather_as_forecast=True)
+    return Instance(settings=settings, lake=Lake.from_settings(settings), registry=registry_from(settings))
+
+
 def make_instance(home: Path) -> Instance:
     """Return an instance with readings and weather, no model and no forecast."""
-    settings = Settings(home=home, actual_weather_as_forecast=True)
-    lake = Lake.from_settings(settings)
+    made = open_instance(home)
     weather = weather_of(DAYS + 3, seed=9)
     heating = 1 + 0.06 * np.maximum(13 - weather["temperature_c"].to_numpy()[: DAYS * 24], 0)
     readings = pl.concat(
@@ -81,8 +86,8 @@ def make_instance(home: Path) -> Instance:
         WEATHER_OBSERVED: weather.with_columns(source=pl.lit("test"), available_at_utc=hour),
     }
     for table, rows in filled.items():
-        lake.append(table, rows_of(table, rows))
-    return Instance(settings=settings, lake=lake, registry=registry_from(settings))
+        made.lake.append(table, rows_of(table, rows))
+    return made
 
 
 def rows_of(table: Table, frame: pl.DataFrame, defaults: Mapping[str, object] | None = None) -> pl.DataFrame:

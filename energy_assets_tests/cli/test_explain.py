@@ -1,0 +1,118 @@
+"""`energy forecast explain` on forecasts that were published: the parts add up to what is in the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from energy_assets.cli import app
+from energy_assets.contracts import (
+    FEATURES_LOAD,
+    FORECASTS_LOAD,
+    METERS,
+    PREMISES,
+    READINGS_INTERVAL,
+    SITES,
+    Window,
+)
+from energy_assets.defs.explaining import PARTS
+from energy_assets.defs.features import stored_features
+from energy_assets.forecasts.champions import champions_of
+from energy_assets.forecasts.daily import forecast_delivery
+from energy_assets.settings import load_settings
+from energy_assets_tests.features.frames import START
+from energy_assets_tests.models.instance import NAME, Instance, open_instance
+
+ISSUED = START + timedelta(days=50)
+DAY = (ISSUED + timedelta(days=1)).date()
+
+
+@pytest.fixture(scope="module")
+def published(home: Path) -> Iterator[Instance]:
+    """Return an instance with a fitted champion, features of ten nights and the forecast of the last."""
+    made = open_instance(home)
+    made.registry.promote(NAME, made.register(made.fitted()), now=ISSUED, reason="a test")
+    lake = made.lake
+    features = made.features([ISSUED - timedelta(days=day) for day in range(10)])
+    lake.append(
+        FEATURES_LOAD,
+        features.drop("energy_kwh", "energy_known_at_utc").with_columns(pl.selectors.float().fill_nan(None)),
+    )
+    meters = lake.read(METERS)
+    rows, fingerprint = stored_features(lake, issued_at=ISSUED)
+    history = lake.read(READINGS_INTERVAL, Window(starts_at_utc=START, ends_at_utc=ISSUED))
+    # One meter had stopped reporting a fortnight before: a rung below the models serves it.
+    lost = ISSUED - timedelta(days=14)
+    history = history.filter((pl.col("meter_id") != "m3") | (pl.col("starts_at_utc") < lost))
+    forecasts = forecast_delivery(
+        rows,
+        readings=history,
+        meters=meters,
+        premises=lake.read(PREMISES),
+        sites=lake.read(SITES),
+        champions=champions_of(made.registry, meters=meters),
+        issued_at_utc=ISSUED,
+        features_hash=fingerprint,
+        seed=1,
+    )
+    lake.append(FORECASTS_LOAD, forecasts)
+    yield made
+    lake.close()
+
+
+@pytest.fixture(autouse=True)
+def as_the_home(published: Instance, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ENERGY_ASSETS_HOME", str(published.settings.home))
+    monkeypatch.setenv("COLUMNS", "200")
+    load_settings.cache_clear()
+    yield
+    load_settings.cache_clear()
+
+
+def explained(node: str, out: Path, *, day: date = DAY) -> str:
+    words = ["forecast", "explain", node, "--date", day.isoformat(), "--out", str(out)]
+    done = CliRunner().invoke(app, words)
+    return " ".join(done.output.split()) if done.exit_code == 0 else str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        pytest.param("m1", "by load-electricity-60min/2.", id="a meter"),
+        pytest.param("p.m2|electricity|consumption", "by load-electricity-60min/2.", id="a premise"),
+        pytest.param("s|electricity|consumption", "by load-electricity-60min/2.", id="a site"),
+        pytest.param("m3", "what no model explains", id="a meter that no model served"),
+    ],
+)
+def test_the_parts_add_up_to_what_was_published(published: Instance, tmp_path: Path, node: str, expected: str) -> None:
+    said = explained(node, tmp_path / "rows.parquet")
+    assert expected in said
+    rows = pl.read_parquet(tmp_path / "rows.parquet")
+    stored = published.lake.read(FORECASTS_LOAD, where={"node_id": node}).filter(
+        pl.col("starts_at_utc").dt.date() == DAY
+    )
+    both = rows.join(stored.select("starts_at_utc", published="q50"), on="starts_at_utc", validate="1:1")
+    assert both.height == stored.height == 24
+    total = both.select(pl.sum_horizontal(PARTS).alias("total"))["total"]
+    assert (total - both["published"]).abs().max() < 1e-6  # type: ignore[operator]
+    if node == "m1":
+        assert rows["rest"].abs().max() < 1e-4  # type: ignore[operator]
+        assert rows["recent_load"].abs().max() > 0.1  # type: ignore[operator]
+    if node == "m3":
+        assert rows.select(pl.col("usual", "weather", "calendar").abs().max()).row(0) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("node", "day", "expected"),
+    [
+        pytest.param("m11", DAY, "Nothing was forecast for 'm11'. Near to it: m1", id="no such node"),
+        pytest.param("m1", date(2020, 1, 1), "holds no forecast issued at 2019-12-31 00:00", id="no such day"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path: Path, node: str, day: date, expected: str) -> None:
+    assert expected in explained(node, tmp_path / "x.parquet", day=day)
