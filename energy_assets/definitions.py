@@ -17,6 +17,7 @@ from energy_assets.defs import (
     readings,
     settlement,
     weather,
+    wholesale,
 )
 from energy_assets.defs.automation import AUTOMATION
 from energy_assets.defs.jobs import JOBS, SCHEDULES, SENSORS
@@ -31,6 +32,7 @@ _CHECKED = (
     forecasts,
     drift,
     anomalies,
+    wholesale,
     prices,
     settlement,
     ledger,

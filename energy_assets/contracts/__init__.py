@@ -18,7 +18,13 @@ from energy_assets.contracts.marts import (
     MARTS_USAGE_WEEKLY,
 )
 from energy_assets.contracts.metering import METERS, PREMISES, SITES
-from energy_assets.contracts.prices import PRICES_CURVES, PRICES_DAYS
+from energy_assets.contracts.prices import (
+    PRICES_CURVES,
+    PRICES_DAYS,
+    PRICES_HORIZON,
+    PRICES_WHOLESALE,
+    PRICES_WHOLESALE_MEMBERS,
+)
 from energy_assets.contracts.profiles import (
     PROFILES_CENTROIDS,
     PROFILES_CLUSTERS,
@@ -70,6 +76,9 @@ TABLES: tuple[Table, ...] = (
     ANOMALIES_FEEDBACK,
     PRICES_CURVES,
     PRICES_DAYS,
+    PRICES_WHOLESALE,
+    PRICES_WHOLESALE_MEMBERS,
+    PRICES_HORIZON,
     SETTLEMENT_DAYS,
     SETTLEMENT_POOLS,
     SETTLEMENT_STATEMENTS,
@@ -109,6 +118,9 @@ __all__ = [
     "PREMISES",
     "PRICES_CURVES",
     "PRICES_DAYS",
+    "PRICES_HORIZON",
+    "PRICES_WHOLESALE",
+    "PRICES_WHOLESALE_MEMBERS",
     "PROFILES_CENTROIDS",
     "PROFILES_CLUSTERS",
     "PROFILES_METERS",

@@ -61,3 +61,62 @@ PRICES_DAYS = Table(
     key=("zone_id", "delivery_date", "revision"),
     window_column="starts_at_utc",
 )
+
+PRICE_ORIGINS = ("published", "forecast", "profile")
+
+PRICES_WHOLESALE = Table(
+    schema="prices",
+    name="wholesale",
+    description="Wholesale prices around a delivery date as known at its issue: published, forecast, or a profile.",
+    columns=(
+        text("market_id", "Market, by the name of its file"),
+        day("delivery_date", "Delivery date that the forecast was issued for"),
+        time("starts_at_utc", "Start of the hour"),
+        text("currency_code", "ISO 4217"),
+        number("q10_per_mwh", "Lower band, currency/MWh; a published price is its own band"),
+        number("q50_per_mwh", "Price, currency/MWh"),
+        number("q90_per_mwh", "Upper band, currency/MWh"),
+        text("origin", "Where the price comes from", allowed=PRICE_ORIGINS),
+        time("issued_at_utc", "Nothing that became known later is in it"),
+    ),
+    key=("market_id", "delivery_date", "starts_at_utc"),
+    window_column="starts_at_utc",
+    sorted_by=("market_id", "starts_at_utc"),
+)
+
+PRICES_WHOLESALE_MEMBERS = Table(
+    schema="prices",
+    name="wholesale_members",
+    description="What each model said of a market day before its auction: the memory that weights and bands come from.",
+    columns=(
+        text("market_id", "Market, by the name of its file"),
+        day("market_day", "Local day of the market"),
+        text("member", "Model"),
+        integer("hour", "Hour of the market day, 0 to 23", 0, "the first"),
+        number("price_per_mwh", "What the model said, currency/MWh"),
+        time("starts_at_utc", "Midnight UTC of the market day"),
+    ),
+    key=("market_id", "market_day", "member", "hour"),
+    window_column="starts_at_utc",
+    sorted_by=("market_id", "starts_at_utc"),
+)
+
+PRICES_HORIZON = Table(
+    schema="prices",
+    name="horizon",
+    description="Prices of a zone for the week from a delivery date on; each slot says where its price comes from.",
+    columns=(
+        text("zone_id", "Price zone"),
+        day("delivery_date", "Delivery date that the horizon was issued for"),
+        time("starts_at_utc", "Start of the slot"),
+        integer("interval_minutes", "Length of the slot", 1, "the finest cadence we keep"),
+        text("currency_code", "ISO 4217"),
+        integer("price_units", "Import price, 1e-5 currency/kWh"),
+        integer("export_price_units", "Feed-in price, 1e-5 currency/kWh"),
+        text("origin", "Where the price comes from", allowed=PRICE_ORIGINS),
+        time("issued_at_utc", "Nothing that became known later is in it"),
+    ),
+    key=("zone_id", "delivery_date", "starts_at_utc"),
+    window_column="starts_at_utc",
+    sorted_by=("zone_id", "starts_at_utc"),
+)

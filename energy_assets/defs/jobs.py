@@ -39,7 +39,8 @@ _USAGE_KEYS = tuple(f"marts/usage_{name}" for name in ("hourly", "daily", "weekl
 _DERIVED_KEYS = ("readings/interval", "anomalies/flags", "anomalies/events", "marts/daily_energy", *_USAGE_KEYS)
 _SETTLEMENT_KEYS = ("settlement/days", "settlement/pools", "settlement/statements", "ledger/settlement_ledger")
 _DELIVERY_KEYS = (
-    *("features/load", "forecasts/load", "prices/curves", "prices/days", "settlement/to_date"),
+    *("features/load", "forecasts/load", "prices/wholesale", "prices/wholesale_members"),
+    *("prices/curves", "prices/days", "prices/horizon", "settlement/to_date"),
     *("ledger/price_ledger", "ledger/promotion_ledger", "ledger/entries", "ledger/checkpoints", "marts/outlook"),
 )
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
-from energy_assets.contracts import FORECASTS_LOAD, PRICES_CURVES, PRICES_DAYS, SITES, Window
+from energy_assets.contracts import FORECASTS_LOAD, PRICES_CURVES, PRICES_DAYS, PRICES_WHOLESALE, SITES, Window
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import contract_checks
 from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of, issue_time
@@ -24,7 +24,7 @@ _TABLES = (PRICES_CURVES, PRICES_DAYS)
     specs=[
         dg.AssetSpec(
             description=table.description,
-            deps=[FORECASTS_LOAD.asset_key],
+            deps=[FORECASTS_LOAD.asset_key, PRICES_WHOLESALE.asset_key],
             freshness_policy=FRESH_EVERY_MORNING,
             **looks_of(table),
         )
@@ -50,6 +50,7 @@ def price_curves(
             delivery_date=delivery_date,
             published_at_utc=issued,
             carried=carried_into(day_before),
+            wholesale=lake.read(PRICES_WHOLESALE, where={"delivery_date": delivery_date}),
         )
         of_date = {"delivery_date": delivery_date}
         published = revised(

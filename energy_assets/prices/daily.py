@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from energy_assets.contracts import PRICES_CURVES, PRICES_DAYS
+from energy_assets.contracts import PRICES_CURVES, PRICES_DAYS, PRICES_WHOLESALE
 from energy_assets.forecasts.hierarchy import net_load
 from energy_assets.prices.welfare import price_curve
 from energy_assets.prices.zones import ZoneConfig, load_zone
@@ -61,11 +61,13 @@ def price_delivery(
     delivery_date: date,
     published_at_utc: datetime,
     carried: Mapping[str, float],
+    wholesale: pl.DataFrame | None = None,
 ) -> PricedDelivery:
     """Return the curves of all zones whose net load is forecast for the whole local delivery date.
 
     `forecasts` are rows of `forecasts.load` of one issue time, nodes above meters included; `carried` is the revenue
-    in currency that a zone has to earn on top of the flat rate's, none for a zone that it does not name.
+    in currency that a zone has to earn on top of the flat rate's, none for a zone that it does not name; `wholesale`
+    are rows of PRICES_WHOLESALE of the delivery date, for the zones that name a market.
     """
     curves, days, skipped = [PRICES_CURVES.empty()], [PRICES_DAYS.empty()], {}
     for zone in zones:
@@ -79,6 +81,13 @@ def price_delivery(
         if load.is_empty():
             skipped[zone.zone_id] = "no electricity meters, or no forecast for the delivery date"
             continue
+        if zone.supply_kind == "wholesale":
+            load = with_wholesale(
+                load, wholesale=PRICES_WHOLESALE.empty() if wholesale is None else wholesale, zone=zone
+            )
+            if load["wholesale_price"].null_count():
+                skipped[zone.zone_id] = f"market {zone.market!r} has no prices for the whole delivery date"
+                continue
         curve = price_curve(
             load,
             zone=zone,
@@ -90,3 +99,16 @@ def price_delivery(
         curves.append(curve.rows)
         days.append(curve.day)
     return PricedDelivery(curves=pl.concat(curves), days=pl.concat(days), skipped=skipped)
+
+
+def with_wholesale(load: pl.DataFrame, *, wholesale: pl.DataFrame, zone: ZoneConfig) -> pl.DataFrame:
+    """Return a net load with wholesale_price in currency/kWh, each slot with the price of its hour; null without one.
+
+    `wholesale` are rows of PRICES_WHOLESALE of one delivery date; the zone's market counts.
+    """
+    hours = (
+        wholesale.filter(pl.col("market_id") == (zone.market or ""))
+        .select("starts_at_utc", wholesale_price=pl.col("q50_per_mwh") / 1000.0)
+        .sort("starts_at_utc")
+    )
+    return load.sort("starts_at_utc").join_asof(hours, on="starts_at_utc", strategy="backward", tolerance="59m")

@@ -10,12 +10,15 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from energy_assets.contracts import UTC_TIME
+from energy_assets.contracts import PRICES_HORIZON, UTC_TIME
 from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
-from energy_assets.prices.days import day_slots
+from energy_assets.prices.daily import with_wholesale
+from energy_assets.prices.days import day_bounds, day_slots
 from energy_assets.prices.welfare import price_curve
 from energy_assets.prices.zones import ZoneConfig
 
+HORIZON_DAYS = 7
+HISTORY_DAYS = 28
 COLUMNS = ("starts_at_utc", "interval_minutes", "price_units", "export_price_units", "origin")
 
 
@@ -63,6 +66,88 @@ def extended_prices(
     far = [start for day in absent for start in day_slots(day, zone=zone, interval_minutes=interval_minutes)]
     return pl.concat([near, _profile(near, starts=far, zone=zone, interval_minutes=interval_minutes)]).sort(
         "starts_at_utc"
+    )
+
+
+def horizon_rows(
+    curves: pl.DataFrame,
+    *,
+    zone: ZoneConfig,
+    delivery_date: date,
+    wholesale: pl.DataFrame,
+    issued_at_utc: datetime,
+) -> pl.DataFrame:
+    """Return rows of PRICES_HORIZON: the delivery date as published, and the days after it to the end of a week.
+
+    A zone that lives on wholesale prices has its rule run on the mean net load of past days of the kind and on the
+    market's prices; other zones have the mean of their past prices. Both are marked as profiles.
+
+    Args:
+        curves: PRICES_CURVES rows of the zone for the delivery date and some weeks before it.
+        zone: The price zone.
+        delivery_date: First local day.
+        wholesale: PRICES_WHOLESALE rows of the delivery date.
+        issued_at_utc: Nominal time of the forecast.
+    """
+    if curves.filter(pl.col("delivery_date") == delivery_date).is_empty():
+        return PRICES_HORIZON.empty()
+    last_day = delivery_date + timedelta(days=HORIZON_DAYS - 1)
+    interval = int(curves.sort("starts_at_utc")["interval_minutes"][-1])
+    coming = [delivery_date + timedelta(days=n) for n in range(1, HORIZON_DAYS)]
+    expected = expected_net_load(curves, zone=zone, days=coming, interval_minutes=interval)
+    if zone.supply_kind == "wholesale":
+        priced = with_wholesale(expected, wholesale=wholesale, zone=zone)
+        local_day = pl.col("starts_at_utc").dt.convert_time_zone(zone.timezone).dt.date()
+        expected = priced.filter(pl.col("wholesale_price").is_not_null().all().over(local_day))
+    else:
+        expected = expected.clear()
+    made = extended_prices(
+        curves,
+        net_load=expected,
+        zone=zone,
+        last_day=last_day,
+        interval_minutes=interval,
+        published_at_utc=issued_at_utc,
+    ).with_columns(origin=pl.when(pl.col("origin") == "published").then("origin").otherwise(pl.lit("profile")))
+    begins, _ = day_bounds(delivery_date, zone=zone)
+    return PRICES_HORIZON.conform(
+        made.filter(pl.col("starts_at_utc") >= begins).with_columns(
+            zone_id=pl.lit(zone.zone_id),
+            delivery_date=pl.lit(delivery_date),
+            currency_code=pl.lit(zone.currency_code),
+            issued_at_utc=pl.lit(issued_at_utc, dtype=UTC_TIME),
+        )
+    )
+
+
+def expected_net_load(
+    curves: pl.DataFrame, *, zone: ZoneConfig, days: list[date], interval_minutes: int
+) -> pl.DataFrame:
+    """Return starts_at_utc, q10, q50, q90 for coming local days: past means of the local time of day and kind of day.
+
+    `curves` are PRICES_CURVES rows; a kind of day that they do not hold takes the mean of all days.
+    """
+    local = pl.col("starts_at_utc").dt.convert_time_zone(zone.timezone)
+    kinds = {"clock": local.dt.time(), "is_weekend": local.dt.weekday() > 5}
+    levels = {level: f"net_load_{level}_kwh" for level in ("q10", "q50", "q90")}
+    past = (
+        curves.filter(pl.col("interval_minutes") == interval_minutes)
+        .sort("revision")
+        .group_by("starts_at_utc")
+        .last()
+        .with_columns(**kinds)
+    )
+    by_kind = past.group_by("clock", "is_weekend").agg(**{level: pl.col(name).mean() for level, name in levels.items()})
+    by_clock = past.group_by("clock").agg(**{f"{level}_any": pl.col(name).mean() for level, name in levels.items()})
+    starts = [start for day in days for start in day_slots(day, zone=zone, interval_minutes=interval_minutes)]
+    return (
+        pl.DataFrame({"starts_at_utc": starts}, schema={"starts_at_utc": UTC_TIME})
+        .with_columns(**kinds)
+        .join(by_kind, on=["clock", "is_weekend"], how="left", validate="m:1")
+        .join(by_clock, on="clock", how="left", validate="m:1")
+        .select("starts_at_utc", *(pl.coalesce(level, f"{level}_any").alias(level) for level in levels))
+        .drop_nulls()
+        .sort("starts_at_utc")
     )
 
 

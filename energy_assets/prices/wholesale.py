@@ -112,8 +112,9 @@ def _members(
     while start < first and market.days[start] not in kept:
         start += 1
     start = min(start, first - BACKCAST_DAYS)
-    absent = [day for day in range(start, first + 1) if market.days[day] not in kept or day == first]
-    for stretch in _stretches(absent):
+    absent = [day for day in range(start, first) if market.days[day] not in kept]
+    # The day itself is learned alone, so that what is remembered of others leaves no trace in what is said of it.
+    for stretch in [*_stretches(absent), range(first, first + 1)]:
         made = member_forecasts(market, days=stretch, seed=seed, threads=threads)
         kept |= {market.days[day]: made[:, index] for index, day in enumerate(stretch)}
     used = [market.days[day] for day in range(start, first + 1)]
