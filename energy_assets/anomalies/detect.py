@@ -7,10 +7,12 @@ meter teach and are judged by exact rules only where these need no past.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from energy_assets.anomalies.events import merge_flags
@@ -19,13 +21,15 @@ from energy_assets.anomalies.files import (
     read_meters,
     read_readings,
     read_weather,
-    with_cadence,
+    with_raster,
     write_table,
 )
-from energy_assets.anomalies.flags import judge
+from energy_assets.anomalies.flags import Judgement, judge
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
 from energy_assets.contracts import Window
 from energy_assets.errors import SourceError
+
+_DAYS_AT_ONCE = 122
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,26 +66,88 @@ def detect(
     if missing:
         raise SourceError(f"The readings lack the columns {sorted(missing)}; rename yours to them.")
     declared = pl.DataFrame(schema={"meter_id": pl.String}) if meters is None else meters
-    rows = with_cadence(as_readings(readings, place="The readings"), meters=declared)
+    rows = with_raster(as_readings(readings, place="The readings"), meters=declared)
     kept = rows.unique(["meter_id", "starts_at_utc"], keep="last", maintain_order=True)
     registry = _registry(kept, declared=declared, timezone=timezone, country_code=country_code)
-    window = _days(kept)
-    judgement = judge(
-        kept, meters=registry, window=window, sites=_sites(registry), weather=weather, limits=limits, every_score=True
-    )
+    judgement = _judged(kept, registry=registry, weather=weather, limits=limits)
     flags = pl.concat([judgement.flags, _duplicates(rows)], how="diagonal").sort("meter_id", "starts_at_utc", "rule")
     events = merge_flags(
-        flags, meters=registry, as_of_utc=window.ends_at_utc, prices=prices, days=judgement.days, limits=limits
+        flags, meters=registry, as_of_utc=_end_of(kept), prices=prices, days=judgement.days, limits=limits
     )
-    scores = kept.select("meter_id", "starts_at_utc").join(
-        judgement.scores, on=["meter_id", "starts_at_utc"], how="full", coalesce=True, validate="1:1"
-    )
-    scores = scores.with_columns(pl.col("score").fill_null(0.0)).sort("meter_id", "starts_at_utc")
+    flags, scores = _as_given(flags, kept=kept), _as_given(_every_score(kept, judgement.scores), kept=kept)
     return Detection(
         flags=flags,
-        events=events,
-        scores=scores,
-        report=_report(readings, kept, flags=flags, events=events, limits=limits),
+        events=_shifted(events, kept=kept),
+        scores=scores.sort("meter_id", "starts_at_utc"),
+        report=_report(readings, rows, kept, flags=flags, events=events, limits=limits),
+        notes=tuple(_notes(rows, kept=kept, declared=declared, weather=weather, limits=limits)),
+    )
+
+
+def _judged(rows: pl.DataFrame, *, registry: pl.DataFrame, weather: pl.DataFrame | None, limits: Limits) -> Judgement:
+    """Return the judgement of all days, a season at a time: a stray row of another century costs nothing."""
+    day = pl.col("starts_at_utc").dt.epoch("d")
+    known = rows.select(day.unique().sort())["starts_at_utc"].to_numpy()
+    last = int(known[-1])
+    wanted = {piece for back in (0, limits.lookback_days) for piece in np.minimum(known + back, last) // _DAYS_AT_ONCE}
+    parts = []
+    for piece in sorted(int(number) for number in wanted):
+        first = max(piece * _DAYS_AT_ONCE, int(known[0]))
+        window = Window.of_days(_date(first), _date(min((piece + 1) * _DAYS_AT_ONCE - 1, last)))
+        near = rows.filter(
+            pl.col("starts_at_utc") >= window.starts_at_utc - timedelta(days=limits.lookback_days),
+            pl.col("starts_at_utc") < window.ends_at_utc,
+        )
+        parts.append(
+            judge(
+                near, meters=registry, window=window, sites=_sites(registry), weather=weather, limits=limits,
+                every_score=True,
+            )
+        )  # fmt: skip
+    return Judgement(
+        flags=pl.concat([part.flags for part in parts]),
+        days=pl.concat([part.days for part in parts]),
+        scores=pl.concat([part.scores for part in parts]),
+    )
+
+
+def _date(day: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=day)
+
+
+def _end_of(rows: pl.DataFrame) -> datetime:
+    newest: datetime = rows["starts_at_utc"].max()  # type: ignore[assignment]
+    return newest.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _every_score(kept: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Return the score of every slot that was given or judged; one that was not judged is not odd: 0."""
+    both = kept.select("meter_id", "starts_at_utc").join(
+        judged, on=["meter_id", "starts_at_utc"], how="full", coalesce=True, validate="1:1"
+    )
+    return both.with_columns(pl.col("score").fill_null(0.0))
+
+
+def _as_given(rows: pl.DataFrame, *, kept: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the times that were given; a slot without a reading lies where the meter's raster has it."""
+    slots = kept.select("meter_id", "starts_at_utc", "given_at_utc")
+    shifts = kept.select("meter_id", "shift").unique("meter_id")
+    return (
+        rows.join(slots, on=["meter_id", "starts_at_utc"], how="left", validate="m:1")
+        .join(shifts, on="meter_id", how="left", validate="m:1")
+        .with_columns(starts_at_utc=pl.coalesce("given_at_utc", pl.col("starts_at_utc") + pl.col("shift")))
+        .select(rows.columns)
+    )
+
+
+def _shifted(events: pl.DataFrame, *, kept: pl.DataFrame) -> pl.DataFrame:
+    """Return events on their meter's raster."""
+    shifts = kept.select("meter_id", "shift").unique("meter_id")
+    behind = pl.col("shift").fill_null(timedelta(0))
+    return (
+        events.join(shifts, on="meter_id", how="left", validate="m:1")
+        .with_columns(pl.col("starts_at_utc") + behind, pl.col("ends_at_utc") + behind)
+        .select(events.columns)
     )
 
 
@@ -146,11 +212,6 @@ def _sites(registry: pl.DataFrame) -> pl.DataFrame:
     return sites
 
 
-def _days(rows: pl.DataFrame) -> Window:
-    days = rows.select(first=pl.col("starts_at_utc").min().dt.date(), last=pl.col("starts_at_utc").max().dt.date())
-    return Window.of_days(days["first"].item(), days["last"].item())
-
-
 def _duplicates(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a flag for every slot that came with several different values; the last one was used."""
     counted = (
@@ -169,22 +230,20 @@ def _duplicates(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _report(
-    given: pl.DataFrame, kept: pl.DataFrame, *, flags: pl.DataFrame, events: pl.DataFrame, limits: Limits
-) -> dict[str, object]:
-    days = kept.group_by("meter_id").agg(
-        days=(pl.col("starts_at_utc").max() - pl.col("starts_at_utc").min()) / timedelta(days=1)
-    )
-    short = days.filter(pl.col("days") < limits.least_history_days)["meter_id"].sort().to_list()
+    given: pl.DataFrame, rows: pl.DataFrame, kept: pl.DataFrame, *,
+    flags: pl.DataFrame, events: pl.DataFrame, limits: Limits,
+) -> dict[str, object]:  # fmt: skip
     alerts = events.filter("is_alert")
     return {
         "rows_in": given.height,
         "rows_used": kept.height,
         "rows_repeated": given.height - kept.height,
         "rows_without_value": int(kept["reported_kwh"].null_count()),
+        "rows_beside_their_raster": _beside(rows).height,
         "meters": kept["meter_id"].n_unique(),
-        "meters_with_too_short_a_history": short,
-        "first_slot_utc": kept["starts_at_utc"].min(),
-        "last_slot_utc": kept["starts_at_utc"].max(),
+        "meters_with_too_short_a_history": _short(kept, limits=limits),
+        "first_slot_utc": kept["given_at_utc"].min(),
+        "last_slot_utc": kept["given_at_utc"].max(),
         "flags": dict(sorted(flags["rule"].value_counts().iter_rows())),
         "events": events.height,
         "alerts": alerts.height,
@@ -192,3 +251,41 @@ def _report(
         "excess_kwh_of_alerts": float(alerts["excess_kwh"].sum()),
         "limits": limits.model_dump(),
     }
+
+
+def _beside(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(pl.col("given_at_utc") != pl.col("starts_at_utc") + pl.col("shift"))
+
+
+def _short(kept: pl.DataFrame, *, limits: Limits) -> list[str]:
+    days = kept.drop_nulls("reported_kwh").group_by("meter_id").agg(
+        days=pl.col("starts_at_utc").dt.truncate("1d").n_unique()
+    )  # fmt: skip
+    enough = days.filter(pl.col("days") > limits.least_history_days)
+    return kept.select("meter_id").unique().join(enough, on="meter_id", how="anti")["meter_id"].sort().to_list()
+
+
+def _notes(
+    rows: pl.DataFrame, *, kept: pl.DataFrame, declared: pl.DataFrame, weather: pl.DataFrame | None, limits: Limits
+) -> Iterator[str]:
+    """Yield what a person should know about their files before trusting what was found, or not found."""
+    short = _short(kept, limits=limits)
+    if short:
+        yield (
+            f"{len(short)} meters have readings on {limits.least_history_days} days or fewer, for instance {short[0]}: "
+            "too little to say what is usual, so only rules that need no past judge them."
+        )
+    if beside := _beside(rows).height:
+        yield f"{beside:,} readings lie beside their meter's raster; each counts for the nearest slot."
+    if rows.height > kept.height:
+        yield f"{rows.height - kept.height:,} readings came for a slot that had one; the last of each was used."
+    unknown = kept.select("meter_id").unique().join(declared, on="meter_id", how="anti")
+    if declared.height and unknown.height:
+        first = unknown["meter_id"].sort().to_list()[0]
+        yield f"{unknown.height} meters are not in the meters file, for instance {first}."
+    if weather is not None:
+        day = pl.col("starts_at_utc").dt.truncate("1d")
+        days, known = kept.select(day.unique()), weather.select(day.unique())
+        bare = days.join(known, on="starts_at_utc", how="anti").height
+        if bare:
+            yield f"The weather has nothing for {bare} of {days.height} days; these take the last known day before."

@@ -56,7 +56,7 @@ def expect(kwh: Floats, *, kind: Ints, covariates: Floats, peers: Ints) -> Expec
     noise = smooth(noise)
     typical = np.median(noise, axis=1, keepdims=True)
     mean = finite_mean(np.abs(expected[:, :, -1]))[:, None]
-    noise = np.maximum(np.maximum(noise, 0.4 * typical), np.maximum(0.01 * mean, 1e-6 + 0 * mean))
+    noise = np.maximum(np.maximum(noise, 0.4 * typical), np.maximum(0.01 * mean, 1e-12 + 0 * mean))
     return Expectation(
         kwh=kwh,
         profile_kwh=profile,

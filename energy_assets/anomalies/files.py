@@ -151,19 +151,29 @@ def write_table(rows: pl.DataFrame, path: Path) -> None:
     partial.replace(path)
 
 
-def with_cadence(readings: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame:
-    """Return readings with `interval_minutes`: as declared, or the most frequent step of the meter.
+def with_raster(readings: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame:
+    """Return readings with `interval_minutes`, and as `starts_at_utc` the slot that each stands for on a whole raster.
+
+    The cadence is as declared, or the most frequent step of the meter; a meter with one reading takes the commonest.
+    `shift` is how far the meter's raster lies behind the whole one (its commonest remainder: readings of India come at
+    half past), `given_at_utc` the time as it was given, which may jitter around its slot.
 
     Raises:
-        SourceError: a meter has too few readings to tell, or its step does not divide a day.
+        SourceError: no cadence can be told, or one does not divide a day.
     """
-    step = pl.col("starts_at_utc").unique().sort().diff().drop_nulls().dt.total_minutes()
-    found = readings.group_by("meter_id").agg(interval_minutes=step.filter(step > 0).mode().min())
+    step = pl.col("starts_at_utc").unique().sort().diff().drop_nulls().dt.total_seconds()
+    found = readings.group_by("meter_id").agg(seconds=step.filter(step > 0).mode().min())
+    found = found.with_columns(
+        interval_minutes=(pl.col("seconds") / 60).round().clip(1).cast(pl.Int64)
+    ).drop("seconds")  # fmt: skip
     if "interval_minutes" in meters.columns:
         declared = meters.select("meter_id", declared="interval_minutes")
         found = found.join(declared, on="meter_id", how="left", validate="1:1").with_columns(
             interval_minutes=pl.coalesce("declared", "interval_minutes")
         ).drop("declared")  # fmt: skip
+    found = found.with_columns(
+        pl.col("interval_minutes").fill_null(pl.col("interval_minutes").drop_nulls().mode().min())
+    )
     odd = found.filter(
         pl.col("interval_minutes").is_null()
         | (pl.col("interval_minutes") < 1)
@@ -171,11 +181,25 @@ def with_cadence(readings: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFram
     ).sort("meter_id")
     if odd.height:
         meter_id, minutes = odd.row(0)
-        raise SourceError(
-            f"Meter {meter_id} has readings every {minutes} minutes, which does not divide a day (or it has only one "
-            "reading); declare interval_minutes in the meters file, or resample it."
+        fault = (
+            "only one reading" if minutes is None else f"readings every {minutes} minutes, which does not divide a day"
         )
-    return readings.join(found, on="meter_id", validate="m:1")
+        raise SourceError(
+            f"Meter {meter_id} has {fault}; declare interval_minutes in the meters file, or resample the readings."
+        )
+    micros = pl.col("interval_minutes") * 60_000_000
+    since = pl.col("starts_at_utc").dt.epoch("us")
+    behind = (since % micros).mode().min().over("meter_id")
+    # A raster that runs ahead by little is not one that lies behind by nearly an interval.
+    rows = readings.join(found, on="meter_id", validate="m:1").with_columns(
+        shift=behind - pl.when(behind > micros // 2).then(micros).otherwise(0)
+    )
+    slot = (since - pl.col("shift") + micros // 2) // micros * micros
+    return rows.with_columns(
+        given_at_utc=pl.col("starts_at_utc"),
+        starts_at_utc=slot.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+        shift=pl.duration(microseconds=pl.col("shift")),
+    )
 
 
 def _need(rows: pl.DataFrame, columns: tuple[str, ...], *, path: Path, what: str) -> None:
@@ -192,8 +216,13 @@ def _time(column: str, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         text = value.str.strip_chars().str.replace(" ", "T").str.replace(r"(Z|\+00:?00)$", "")
         padded = pl.when(text.str.len_chars() == 16).then(text + ":00").otherwise(text)
-        parsed = padded.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us")
-        return parsed.dt.replace_time_zone("UTC").alias(column)
+        plain = padded.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us").dt.replace_time_zone("UTC")
+        # An offset says which instant is meant, so that it may differ from zero.
+        offset = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us", time_zone="UTC")
+        days = text.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us").dt.replace_time_zone("UTC")
+        return pl.coalesce(plain, offset, days).alias(column)
+    if dtype == pl.Date:
+        return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(column)
     if isinstance(dtype, pl.Datetime):
         zoned = value.dt.replace_time_zone("UTC") if dtype.time_zone is None else value.dt.convert_time_zone("UTC")
         return zoned.cast(UTC_TIME).alias(column)

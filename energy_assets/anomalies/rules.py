@@ -238,6 +238,7 @@ def _unusual_runs(
     start_day = starts[meter, at + first_day * grid.slots_per_day] // grid.slots_per_day
     usual, days = usual_longest(
         longest,
+        known=np.isfinite(grid.by_day(grid.reported_kwh)).any(axis=2),
         meter=meter,
         start_day=start_day,
         day=day,

@@ -41,16 +41,18 @@ def longest_by_day(starts: Ints, counted: Bools, *, slots_per_day: int) -> Ints:
 
 
 def usual_longest(
-    longest: Ints, *, meter: Ints, start_day: Ints, day: Ints, lookback_days: int, share: float
+    longest: Ints, *, known: Bools, meter: Ints, start_day: Ints, day: Ints, lookback_days: int, share: float
 ) -> tuple[Floats, Ints]:
     """Return, for candidate runs, the quantile `share` of the daily longest runs before the run began, and its days.
 
-    Only the days in [day - lookback_days, start_day) count, so a run is not its own excuse. NaN with no such day.
+    Only days in [day - lookback_days, start_day) that are `known` [meter, day] count, so a run is not its own excuse
+    and silence is no history. NaN with no such day.
     """
     back = np.arange(lookback_days, 0, -1)
     days = day[:, None] - back[None, :]
-    valid = (days >= 0) & (days < start_day[:, None])
-    seen = np.where(valid, longest[meter[:, None], np.maximum(days, 0)], np.iinfo(np.int32).max)
+    at_day = (meter[:, None], np.maximum(days, 0))
+    valid = (days >= 0) & (days < start_day[:, None]) & known[at_day]
+    seen = np.where(valid, longest[at_day], np.iinfo(np.int32).max)
     seen.sort(axis=1)
     count = valid.sum(axis=1)
     at = np.clip(np.ceil(share * count).astype(np.int64) - 1, 0, None)
