@@ -208,10 +208,14 @@ def _alternating(rows: pl.DataFrame) -> Bools:
 
 
 def _columns_for(rows: pl.DataFrame, spec: ModelSpec) -> tuple[str, ...]:
-    """Return the columns to learn from: with less than a year, the season cannot be told from a trend."""
+    """Return the columns to learn from: those that are ever known; with less than a year, none that tell the season.
+
+    Within a year the season cannot be told from a trend.
+    """
     day = rows["issued_at_utc"].to_physical() // 86_400_000_000
-    without = () if day[-1] - day[0] >= _DAYS_FOR_SEASON else _SEASON
-    return tuple(name for name in spec.features if name not in without)
+    without = set() if day[-1] - day[0] >= _DAYS_FOR_SEASON else set(_SEASON)
+    known = rows.select(pl.col(spec.features).is_finite().any()).row(0, named=True)
+    return tuple(name for name in spec.features if known[name] and name not in without)
 
 
 __all__ = ["EXPERTS", "Blend", "fit", "load"]

@@ -64,6 +64,17 @@ def metrics_of(rows: pl.DataFrame, *, by: Sequence[str] = ("model", "node_id")) 
     return long.filter(pl.col("value").is_finite()).sort(*by, "metric")
 
 
+def summary_of(rows: pl.DataFrame) -> dict[str, float]:
+    """Return the metrics of one method over many meters: medians over meters, coverages over all their readings.
+
+    `rows` have meter_id, energy_kwh and q05 .. q95; a metric that no meter has is left out.
+    """
+    medians = metrics_of(rows, by=["meter_id"]).group_by("metric").agg(pl.col("value").median()).sort("metric")
+    pooled = metrics_of(rows.with_columns(all_meters=pl.lit(value=True)), by=["all_meters"])
+    coverages = pooled.filter(pl.col("metric").str.starts_with("coverage"))
+    return dict(medians.iter_rows()) | dict(coverages.select("metric", "value").iter_rows())
+
+
 def _expressions() -> list[pl.Expr]:
     y, point = pl.col("energy_kwh"), pl.col("q50")
     level = y.abs().mean()

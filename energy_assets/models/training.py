@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 import polars as pl
 
-from energy_assets.contracts import LEVELS, QUANTILE_COLUMNS
+from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.features.lags import ANALOGUE_COLUMNS
+from energy_assets.features.weather import WEATHER_FEATURES
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER, Model
+from energy_assets.models.evaluation import summary_of
+from energy_assets.models.fitting import fit
 from energy_assets.models.spec import ModelSpec
-from energy_assets.models.trees import fit
 
 UNSEEN_ISSUES = 14
 _LEAST_TRAINING_ROWS = 2000
@@ -51,10 +52,10 @@ def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int) -
     # A target is part of the training only if it was known before the first unseen issue.
     seen = rows.filter(pl.col("issued_at_utc") < border, pl.col("energy_known_at_utc") <= border)
     unseen = rows.filter(pl.col("issued_at_utc") >= border)
-    variants: dict[str, Model] = {
-        FULL: fit(seen, spec=spec, seed=seed, threads=threads),
-        WITHOUT_WEATHER: fit(seen, spec=spec.without("weather"), seed=seed, threads=threads),
-    }
+    plain = fit(seen, spec=spec.without("weather"), seed=seed, threads=threads)
+    has_weather = seen.select((pl.col(WEATHER_FEATURES).is_finite()).any()).transpose().to_series().any()
+    full = fit(seen, spec=spec, seed=seed, threads=threads) if has_weather and "weather" in spec.groups else plain
+    variants: dict[str, Model] = {FULL: full, WITHOUT_WEATHER: plain}
     predicted = _beside_actual(unseen, variants[FULL])
     methods = {
         "model": predicted,
@@ -67,7 +68,7 @@ def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int) -
     }
     return Trained(
         variants=variants,
-        metrics={name: metrics_of(frame) for name, frame in methods.items()},
+        metrics={name: summary_of(frame) for name, frame in methods.items()},
         unseen=predicted,
         training_rows=seen.height,
         training_starts_at_utc=issues[0],
@@ -75,36 +76,6 @@ def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int) -
         unseen_starts_at_utc=border,
         unseen_ends_at_utc=issues[-1],
     )
-
-
-def metrics_of(rows: pl.DataFrame) -> dict[str, float]:
-    """Return nmae and nrmse (median over meters), pinball and coverage_80 of quantiles beside `energy_kwh`.
-
-    Errors of a meter are divided by its mean absolute energy; pinball is the mean over the contract's levels, pooled.
-    Slots that a method cannot serve are left out of its figures.
-    """
-    rows = rows.filter(pl.all_horizontal(pl.col("q50", "energy_kwh").is_finite()))
-    if rows.is_empty():
-        return {}
-    error = pl.col("q50") - pl.col("energy_kwh")
-    level = pl.col("energy_kwh").abs().mean()
-    per_meter = rows.group_by("meter_id").agg(
-        nmae=error.abs().mean() / level, nrmse=(error**2).mean().sqrt() / level, level=level
-    )
-    per_meter = per_meter.filter(pl.col("level") > 0)
-    actual = rows["energy_kwh"].to_numpy().astype(np.float64)
-    scale = float(np.abs(actual).mean()) or 1.0
-    losses = []
-    for name, share in LEVELS.items():
-        miss = actual - rows[name].to_numpy()
-        losses.append(np.maximum(share * miss, (share - 1) * miss).mean() / scale)
-    inside = rows.select(pl.col("energy_kwh").is_between("q10", "q90").mean()).item()
-    return {
-        "nmae": float(per_meter["nmae"].median() or 0.0),  # type: ignore[arg-type]
-        "nrmse": float(per_meter["nrmse"].median() or 0.0),  # type: ignore[arg-type]
-        "pinball": float(np.mean(losses)),
-        "coverage_80": float(inside),
-    }
 
 
 def _beside_actual(features: pl.DataFrame, model: Model) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 
 from energy_assets.contracts import LEVELS, QUANTILE_COLUMNS
 from energy_assets.errors import ContractError
-from energy_assets.models.evaluation import METRICS, known_by, metrics_of, rolling_origin, skill_of
+from energy_assets.models.evaluation import METRICS, known_by, metrics_of, rolling_origin, skill_of, summary_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -158,3 +158,20 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         skill = skill_of(rows, model="a", baseline="b", metric="nmae", seed=seed, repeats=200)
         held += skill.low < 0 < skill.high
     assert 45 <= held <= 60  # 54 expected; eight blocks of a week make the interval a little short
+
+
+def test_summary_is_the_median_over_meters_and_coverage_over_all_readings():
+    rows = pl.DataFrame(
+        {
+            "meter_id": ["a", "b", "b", "c", "dead"],
+            "energy_kwh": [10.0, 10.0, 10.0, 10.0, 0.0],
+            "q10": [9.0, 0.0, 12.0, 10.0, 1.0],
+            "q50": [11.0, 12.0, 12.0, 15.0, 1.0],
+            "q90": [12.0, 13.0, 13.0, 16.0, 2.0],
+        }
+    ).with_columns(q05="q10", q25="q10", q75="q90", q95="q90")
+    # NMAE of a, b, c: 0.1, 0.2, 0.5, the dead meter has none. Inside q10..q90: a, one of b, c; of five.
+    summary = summary_of(rows)
+    assert summary["nmae"] == pytest.approx(0.2)
+    assert summary["coverage_80"] == pytest.approx(3 / 5)
+    assert set(summary) == set(METRICS) - {"rcrps"}  # no meter's readings differ
