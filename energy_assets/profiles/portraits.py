@@ -72,9 +72,9 @@ def picture_of(vectors: Sequence[Floats], *, titles: Sequence[str], dots_per_inc
     return buffer.getvalue()
 
 
-def bars_of(day: Floats) -> str:
-    """Return one bar character an hour, from zero to the highest hour, for a terminal."""
+def bars_of(day: Floats, *, top: float | None = None) -> str:
+    """Return one bar character an hour, from zero to `top` (default: the highest hour), for a terminal."""
     marks = " ▁▂▃▄▅▆▇█"
-    top = max(float(np.nanmax(day)), 1e-12)
-    heights = [max(float(value), 0) / top for value in day]
+    highest = max(float(np.max(day)) if top is None else top, 1e-12)
+    heights = [min(max(float(value), 0) / highest, 1) for value in day]
     return "".join(marks[round(height * (len(marks) - 1))] for height in heights)
