@@ -10,8 +10,9 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import duckdb
 import polars as pl
@@ -22,6 +23,7 @@ from energy_assets.messaging.payloads import PayloadMapping
 from energy_assets.messaging.staging import query
 
 _BLOCK_BYTES = 1 << 24
+_PACKED_BYTES = 1 << 20
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _MOST_SPACES = 8
 _UNPACKED = pl.Schema({"line_number": pl.Int64, "line": pl.String, "is_text": pl.Boolean})
@@ -203,11 +205,10 @@ def _arrival(columns: Sequence[str]) -> pl.Expr:
 def _frames(path: Path) -> Iterator[pl.DataFrame]:
     number, rest = 1, b""
     try:
-        with _opened(path) as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                *lines, rest = (rest + block).split(b"\n")
-                yield _frame(lines, number)
-                number += len(lines)
+        for block in _blocks(path):
+            *lines, rest = (rest + block).split(b"\n")
+            yield _frame(lines, number)
+            number += len(lines)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise SourceError(
             f"{path} cannot be read to its end: {error}. Nothing of it was stored; restore it."
@@ -216,14 +217,32 @@ def _frames(path: Path) -> Iterator[pl.DataFrame]:
         yield _frame([rest], number)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         start = file.read(4)
-    if start == _ZSTD:
-        return cast(
-            BinaryIO, zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        )
-    return cast(BinaryIO, gzip.open(path)) if start.startswith(_GZIP) else path.open("rb")
+        file.seek(0)
+        if start == _ZSTD:
+            yield from _unpacked(file)
+            return
+        with gzip.open(file) if start.startswith(_GZIP) else nullcontext(file) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
+
+
+def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of zstd frames one after the other; the library itself does not mind where the last ends."""
+    decompressor = zstandard.ZstdDecompressor()
+    rest = b""
+    while chunk := rest or file.read(_PACKED_BYTES):
+        frame, rest = decompressor.decompressobj(read_across_frames=False), b""
+        while chunk:
+            yield frame.decompress(chunk)
+            if frame.eof:
+                rest = frame.unused_data
+                break
+            chunk = file.read(_PACKED_BYTES)
+        if not frame.eof:
+            raise EOFError("its last frame is not whole")
 
 
 def _frame(lines: Sequence[bytes], number: int) -> pl.DataFrame:

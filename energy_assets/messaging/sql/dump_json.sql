@@ -26,8 +26,8 @@ read AS (
 )
 SELECT line_number, CASE WHEN fields[12] IS NOT NULL THEN try_cast(fields[12] AS USMALLINT)
                          ELSE nullif(try_cast(fields[13] AS USMALLINT), 0) END AS packet_id,
-       at_utc AS arrived_at_utc, at_utc, coalesce(fields[8], fields[9]) IN ('true', '1') AS retained,
-       coalesce(fields[10], fields[11]) IN ('true', '1') AS duplicate,
+       at_utc AS arrived_at_utc, at_utc, coalesce(fields[8], fields[9], '') IN ('true', '1') AS retained,
+       coalesce(fields[10], fields[11], '') IN ('true', '1') AS duplicate,
        CASE WHEN kind IS NOT NULL THEN fields[1] END AS topic,
        CASE WHEN kind IS NULL OR fields[1] IS NULL THEN line WHEN kind = 'NULL' THEN 'null' ELSE fields[2] END AS payload,
        CASE WHEN NOT is_text THEN 'backslashes' ELSE fields[14] END AS encoding,

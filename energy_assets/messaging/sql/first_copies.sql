@@ -6,7 +6,7 @@ WITH wanted AS (
     WHERE duplicate AND NOT retained
 ),
 seen AS (
-    SELECT batch, line_number, client, batches.first_sequence + line_number AS sequence, packet_id, topic, payload,
+    SELECT messages.batch, line_number, client, batches.first_sequence + line_number - 1 AS sequence, packet_id, topic, payload,
            duplicate, arrived_at_utc
     FROM temp.incoming_messages AS messages JOIN temp.staged_batches AS batches ON batches.batch = messages.batch
     WHERE NOT retained
