@@ -1,4 +1,4 @@
-"""Commands on the transparency log: keygen, append, verify, prove, checkpoint, witness."""
+"""Commands on the transparency log: keygen, append, verify, prove, checkpoint, witness, accept."""
 
 from __future__ import annotations
 
@@ -74,28 +74,69 @@ def verify(
 
 @ledger.command("prove")
 def prove(
-    zone: Annotated[str, typer.Option(help="Price zone.")],
-    date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Delivery date.")],
-    revision: Annotated[int, typer.Option(min=0, help="Revision of the curve.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for entry.json and proof.txt; default: the screen.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Price zone, for a curve.")] = None,
+    date: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Delivery date of the curve.")] = None,
+    revision: Annotated[int | None, typer.Option(min=0, help="Revision of the curve or statement; default: 0.")] = None,
+    premise: Annotated[str | None, typer.Option(help="Premise, for a statement.")] = None,
+    month: Annotated[datetime | None, typer.Option(formats=["%Y-%m"], help="Month of the statement.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; default: the screen.")] = None,
 ) -> None:
-    """Give the published entry of a curve and its proof, for a stranger to check with the verifier alone."""
+    """Give a published curve, or a household's statement, with its proof, for a stranger to check with the verifier."""
     opened = _opened(None, None)
-    kind = "price_curve" if revision == 0 else "price_correction"
-    wanted = {"type": kind, "zone": zone, "date": f"{date:%Y-%m-%d}", "revision": revision}
-    place = opened.find(wanted)
-    if place is None:
-        raise LedgerError(f"The log has no {kind} of {zone} for {date:%Y-%m-%d}, revision {revision}.")
-    entry, proof = opened.entry(place), opened.prove(place)
+    if premise is not None and month is not None:
+        files, check = _statement_files(opened, premise, month, revision), "statement {folder} '{key}'"
+    elif zone is not None and date is not None:
+        files = _curve_files(opened, zone, date, revision or 0)
+        check = "proof {folder}/proof.txt '{key}' {folder}/entry.json"
+    else:
+        raise LedgerError("Name a curve by --zone and --date, or a statement by --premise and --month.")
     if out is None:
-        typer.echo(entry.decode())
-        typer.echo(proof, nl=False)
+        for content in files.values():
+            typer.echo(content.decode().rstrip("\n"))
         return
     out.mkdir(parents=True, exist_ok=True)
-    (out / "entry.json").write_bytes(entry)
-    (out / "proof.txt").write_text(proof, encoding="utf-8")
-    console.print(f"Entry {place} and its proof are in {out}. To check them, without anything of ours but one file:")
-    console.print(f"  python verifier.py proof {out / 'proof.txt'} '{opened.verifier.text}' {out / 'entry.json'}")
+    for name, content in files.items():
+        (out / name).write_bytes(content)
+    console.print(f"{', '.join(files)} are in {out}. To check them, without anything of ours but one file:")
+    console.print(f"  python verifier.py {check.format(folder=out, key=opened.verifier.text)}", soft_wrap=True)
+
+
+def _curve_files(opened: Ledger, zone: str, date: datetime, revision: int) -> dict[str, bytes]:
+    from energy_assets.ledger.keeping import curve_identity
+    from energy_assets.ledger.settlements import ENTRY_FILE, PROOF_FILE
+
+    wanted = curve_identity(zone, date.date(), revision)
+    place = opened.find(wanted)
+    if place is None:
+        raise LedgerError(f"The log has no {wanted['type']} of {zone} for {date:%Y-%m-%d}, revision {revision}.")
+    return {ENTRY_FILE: opened.entry(place), PROOF_FILE: opened.prove(place).encode()}
+
+
+def _statement_files(opened: Ledger, premise: str, month: datetime, revision: int | None) -> dict[str, bytes]:
+    from energy_assets.contracts import SETTLEMENT_STATEMENTS
+    from energy_assets.lake import Lake
+    from energy_assets.ledger.keys import salt_secret
+    from energy_assets.ledger.settlements import household_files
+    from energy_assets.prices.statements import standing
+
+    settings = load_settings()
+    lake = Lake.from_settings(settings, author="cli")
+    own = lake.read(SETTLEMENT_STATEMENTS, where={"premise_id": premise, "period_start": month.date()})
+    own = own.sort("revision") if revision is None else own.filter(own["revision"] == revision)
+    if own.is_empty():
+        lake.close()
+        which = "statement" if revision is None else f"revision {revision} of a statement"
+        raise LedgerError(f"{premise} has no {which} for {month:%Y-%m}; see `energy settlement show {premise}`.")
+    zone, publication = own.select("zone_id", "publication").row(-1)
+    published = lake.read(SETTLEMENT_STATEMENTS, where={"zone_id": zone, "period_start": month.date()})
+    lake.close()
+    return household_files(
+        opened,
+        standing(published, publication=publication),
+        premise_id=premise,
+        publication=publication,
+        secret=salt_secret(settings.ledger_folder / "keys"),
+    )
 
 
 @ledger.command("checkpoint")
@@ -118,6 +159,19 @@ def cosign(
 
     witness = Witness(folder / "seen", signer=load_signer(folder))
     typer.echo(witness.cosign_log(_opened(log, key), now=datetime.now(UTC)), nl=False)
+
+
+@ledger.command("accept")
+def accept(
+    cosigned: Annotated[Path, typer.Argument(help="What the witness's command printed.")],
+    witness: Annotated[str, typer.Option(help="Verifier key of the witness.")],
+) -> None:
+    """Keep a cosigned checkpoint; the proofs of what it covers bear the witness's signature from then on."""
+    from energy_assets.ledger.notes import Verifier
+
+    opened = _opened(None, None)
+    kept = opened.accept(cosigned.read_text(encoding="utf-8"), witness=Verifier.from_text(witness))
+    console.print(f"[green]✓[/] proofs of the first {kept.size:,} entries bear {Verifier.from_text(witness).name}")
 
 
 def _opened(log: Path | None, key: str | None) -> Ledger:

@@ -261,6 +261,74 @@ for fatal in range(1000):
 """
 
 
+KILLED_AT_LINES = """
+import os, shutil, signal, sys
+from pathlib import Path
+from energy_assets.ledger.log import Ledger
+from energy_assets.ledger.notes import Signer
+
+base, folder, stride = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+signer = Signer(name="example.org/log", algorithm=1, seed=bytes(range(32)))
+entries = [
+    {"type": "price_curve", "zone": f"z{i}", "date": "2026-06-01", "revision": 0, "text": ""} for i in range(254, 259)
+]
+trusted = Ledger(base, verifier=signer.verifier).checkpoint()
+kills, old, fatal = 0, 0, 0
+while True:
+    shutil.copytree(base, folder)
+    child = os.fork()
+    if child == 0:
+        left = [fatal]
+        def trace(frame, event, _):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return trace
+        ledger = Ledger(folder, verifier=signer.verifier, signer=signer)
+        sys.settrace(trace)
+        ledger.append(entries)
+        sys.settrace(None)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    ledger = Ledger(folder, verifier=signer.verifier, signer=signer)
+    found = ledger.verify(trusted=trusted)
+    assert found.is_sound, (fatal, found.problems)
+    assert found.checkpoint.size in (254, 259), fatal
+    old += found.checkpoint.size == 254
+    assert ledger.append(entries) == [254, 255, 256, 257, 258], fatal
+    assert ledger.verify(trusted=trusted).is_sound, fatal
+    shutil.rmtree(folder)
+    if os.WIFEXITED(status):
+        print(kills, old)
+        sys.exit(os.WEXITSTATUS(status))
+    kills, fatal = kills + 1, fatal + stride
+"""
+
+
+def killed_at_lines(tmp_path: Path, *, stride: int) -> tuple[int, int]:
+    """Kill a writer at every `stride`-th line of an append that fills a tile; return the kills, and those unsigned."""
+    base = tmp_path / "base"
+    filled(base, size=254)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_LINES, str(base), str(tmp_path / "out"), str(stride)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    kills, old = done.stdout.split()
+    return int(kills), int(old)
+
+
+def test_a_writer_killed_at_any_line_leaves_a_log(tmp_path: Path) -> None:
+    """Every 211th line of Python that an append runs; `bench/ledger.py kill` takes every one."""
+    kills, old = killed_at_lines(tmp_path, stride=211)
+    assert kills > 20
+    assert 5 < old < kills
+
+
 def test_a_writer_killed_at_any_step_leaves_a_log(tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
     filled(base, size=200)

@@ -18,6 +18,7 @@ from energy_assets.ledger.merkle import (
     subtrees_of,
     tree_root,
 )
+from energy_assets_tests.ledger.rewriting import rewritings_found
 
 ENTRIES = [
     b"",
@@ -84,22 +85,49 @@ def test_published_consistency_proofs(old: int, new: int, path: list[str]) -> No
     assert [item.hex() for item in proof] == path
 
 
+def flipped(raw: bytes, bit: int) -> bytes:
+    changed = bytearray(raw)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_every_place_of_every_size_is_proven_and_a_flipped_bit_of_any_part_fails() -> None:
+    """Sizes to 300, every place, in two implementations; of each part of a proof one bit, a different one each time.
+
+    `bench/ledger.py proofs` flips all bits.
+    """
+    leaves = [leaf_hash(i.to_bytes(2, "big")) for i in range(300)]
+    turn = 0
+    for size in range(1, 301):
+        root, read = tree_root(leaves[:size]), subtrees_of(leaves[:size])
+        for index in range(size):
+            proof = inclusion_proof(read, index=index, size=size)
+            assert inclusion_holds(leaf=leaves[index], index=index, size=size, root=root, proof=proof)
+            assert verifier.root_from_path(leaves[index], index, size, proof) == root
+            turn += 1
+            part = turn % (len(proof) + 1)
+            parts = [leaves[index], *proof]
+            parts[part] = flipped(parts[part], turn % 256)
+            assert not inclusion_holds(leaf=parts[0], index=index, size=size, root=root, proof=parts[1:])
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 31, 64, 100])
-def test_every_place_is_proven_and_every_flipped_bit_fails(size: int) -> None:
+def test_every_flipped_bit_fails(size: int) -> None:
     leaves = [leaf_hash(bytes([i])) for i in range(size)]
     root, read = tree_root(leaves), subtrees_of(leaves)
-    for index in range(size):
-        proof = inclusion_proof(read, index=index, size=size)
-        assert inclusion_holds(leaf=leaves[index], index=index, size=size, root=root, proof=proof)
-        assert verifier.root_from_path(leaves[index], index, size, proof) == root
     middle = size // 2
     proof = inclusion_proof(read, index=middle, size=size)
     whole = b"".join([leaves[middle], root, *proof])
     for bit in range(len(whole) * 8):
-        flipped = bytearray(whole)
-        flipped[bit // 8] ^= 1 << bit % 8
-        parts = [bytes(flipped[i : i + 32]) for i in range(0, len(flipped), 32)]
+        raw = flipped(whole, bit)
+        parts = [raw[i : i + 32] for i in range(0, len(raw), 32)]
         assert not inclusion_holds(leaf=parts[0], index=middle, size=size, root=parts[1], proof=parts[2:])
+
+
+def test_ten_thousand_rewritings_by_the_owner_are_all_found() -> None:
+    found = rewritings_found(10_000, seed=6)
+    assert sum(found.values()) == 10_000
+    assert min(found.values()) > 1_500
 
 
 @given(sizes=st.tuples(st.integers(0, 300), st.integers(0, 300)), data=st.data())
