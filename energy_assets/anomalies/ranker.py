@@ -1,0 +1,228 @@
+"""The supervised ranker: how likely a slot is a fault, learned from labels and from what people said about events.
+
+Gradient-boosted trees on value changes and the detectors' score; what they say becomes a probability by a logistic
+curve with an offset per site, fitted on meters that the trees have not seen. Off until labels suffice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from energy_assets.anomalies.grid import Bools, Floats, Ints
+from energy_assets.anomalies.ranker_calibration import SiteCurve, fit_site_curve
+from energy_assets.anomalies.ranker_features import SCORE, Sides, feature_names
+from energy_assets.anomalies.ranker_labels import LabelMinimum, shortage
+from energy_assets.models.boosting import library, load_booster, save_booster, train
+from energy_assets.models.spec import read_json, write_json
+
+NAME = "anomaly-ranker"
+UNSUPERVISED = "unsupervised"
+
+
+class RankerSpec(BaseModel):
+    """How the ranker is trained; `bench/ranker.py` measures what the defaults reach."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sides: Sides = Field("past", description="Look only back, as a nightly run must, or also ahead, for history.")
+    with_score: bool = Field(default=True, description="Whether the detectors' score is one of the features.")
+    rounds: Annotated[int, Field(ge=1)] = Field(120, description="Trees.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="Step of the trees.")
+    leaves: Annotated[int, Field(ge=2)] = Field(31, description="Leaves of a tree.")
+    least_weight: Annotated[float, Field(ge=0)] = Field(20.0, description="Least sum of curvature in a leaf.")
+    long_fault_hours: Annotated[float, Field(gt=0)] = Field(
+        24.0, description="Slots of a fault with more of them count less, so that long faults do not drown short ones."
+    )
+    good_per_fault: Annotated[int, Field(ge=1)] = Field(15, description="Good slots that are learned from per fault.")
+    folds: Annotated[int, Field(ge=2)] = Field(3, description="Groups of meters for predictions out of sample.")
+    minimum: LabelMinimum = Field(LabelMinimum(), description="The fewest labels with which it is trained.")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the columns that the trees see."""
+        names = feature_names(self.sides)
+        return names if self.with_score else tuple(name for name in names if name != SCORE)
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """A trained ranker; the registry stores it by `save` and `load`."""
+
+    booster: Any
+    features: tuple[str, ...]
+    curve: SiteCurve
+
+    def predict(self, features: pl.DataFrame) -> pl.DataFrame:
+        """Return meter_id, starts_at_utc and `score`, the probability of a fault, for every row of features."""
+        raw = _raw(self.booster, features, names=self.features)
+        score = self.curve.probability(raw, sites=features["site_id"])
+        return features.select("meter_id", "starts_at_utc").with_columns(score=pl.Series(score, dtype=pl.Float64))
+
+    def save(self, folder: Path) -> None:
+        """Write the ranker into a folder that exists."""
+        save_booster(self.booster, folder / "trees.ubj")
+        write_json(folder, {"features": list(self.features), "curve": self.curve.as_json()})
+
+
+def load(folder: Path) -> Ranker:
+    """Return the ranker that `save` wrote.
+
+    Raises:
+        ModelError: a file is missing or torn.
+    """
+    content = read_json(folder)
+    names, curve = content["features"], content["curve"]
+    if not isinstance(names, list) or not isinstance(curve, Mapping):
+        raise ValueError(f"{folder} holds no ranker")
+    return Ranker(load_booster(folder / "trees.ubj"), tuple(map(str, names)), SiteCurve.from_json(curve))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRanker:
+    """A ranker, and what it reached on meters that its trees had not seen.
+
+    `metrics` by method (`model`, `unsupervised`): average_precision, and calibration_error of the model; `unseen` holds
+    meter_id, site_id, starts_at_utc, is_fault, score and detector_score of every labelled slot.
+    """
+
+    ranker: Ranker
+    metrics: dict[str, dict[str, float]]
+    unseen: pl.DataFrame
+    rows: int
+
+
+def train_ranker(
+    features: pl.DataFrame,
+    *,
+    labels: pl.DataFrame,
+    spec: RankerSpec | None = None,
+    seed: int = 0,
+    threads: int = 2,
+) -> TrainedRanker | str:
+    """Return a ranker trained on the labelled slots, or what labels are lacking.
+
+    `features` are rows of `ranker_features`, `labels` of ranker_labels.LABELS; rows without the other are left out.
+    """
+    spec = spec or RankerSpec()
+    rows = features.join(labels, on=["meter_id", "starts_at_utc"], how="inner", validate="1:1")
+    lacking = shortage(rows.select("meter_id", "starts_at_utc", "is_fault"), minimum=spec.minimum)
+    if lacking is not None:
+        return lacking
+    rows = rows.sort("meter_id", "starts_at_utc")
+    fault = rows["is_fault"].to_numpy()
+    fold = _folds(rows["meter_id"], count=spec.folds, seed=seed)
+    raw = np.full(rows.height, np.nan)
+    for number in range(spec.folds):
+        booster = _fit(rows, fault, chosen=fold != number, spec=spec, seed=seed, threads=threads)
+        raw[fold == number] = _raw(booster, rows.filter(pl.Series(fold == number)), names=spec.features)
+    curve = fit_site_curve(raw, fault=fault, sites=rows["site_id"])
+    everything = np.ones(rows.height, dtype=bool)
+    ranker = Ranker(_fit(rows, fault, chosen=everything, spec=spec, seed=seed, threads=threads), spec.features, curve)
+    probability = curve.probability(raw, sites=rows["site_id"])
+    unseen = rows.select("meter_id", "site_id", "starts_at_utc", "is_fault", SCORE).with_columns(
+        score=pl.Series(probability)
+    )
+    metrics = {
+        "model": {
+            "average_precision": average_precision(fault, probability),
+            "calibration_error": calibration_error(fault, probability),
+        },
+        UNSUPERVISED: {"average_precision": average_precision(fault, rows[SCORE].fill_null(0).fill_nan(0).to_numpy())},
+    }
+    return TrainedRanker(ranker=ranker, metrics=metrics, unseen=unseen, rows=rows.height)
+
+
+def average_precision(fault: Bools, score: Floats) -> float:
+    """Return the area under precision and recall as a sum over thresholds; equal scores are one threshold."""
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(fault[order])
+    last = np.append(np.diff(score[order]) != 0, True)
+    hits, seen = hits[last], np.flatnonzero(last) + 1
+    if not hits.size or hits[-1] == 0:
+        return 0.0
+    return float(np.sum(np.diff(np.concatenate([[0], hits])) * hits / seen) / hits[-1])
+
+
+def calibration_error(fault: Bools, probability: Floats, *, bins: int = 15) -> float:
+    """Return the mean distance of stated and observed shares over bins of equal count, in the likelier half of slots.
+
+    The other half is nearly certainly good, and would make any curve look calibrated.
+    """
+    order = np.argsort(probability, kind="stable")[len(probability) // 2 :]
+    parts = np.array_split(order, bins)
+    gaps = [abs(float(probability[part].mean()) - float(fault[part].mean())) for part in parts if len(part)]
+    return float(np.mean(gaps)) if gaps else 0.0
+
+
+def judge_ranker(metrics: Mapping[str, Mapping[str, float]], *, least_gain: float = 0.05) -> str | None:
+    """Return why a ranker must not be used; None where its precision on unseen meters beats the detectors' by 5 %."""
+    ours, theirs = metrics["model"]["average_precision"], metrics[UNSUPERVISED]["average_precision"]
+    if ours >= theirs * (1 + least_gain):
+        return None
+    return f"average precision {ours:.3f} on unseen meters against {theirs:.3f} of the detectors' score"
+
+
+def _folds(meters: pl.Series, *, count: int, seed: int) -> Ints:
+    """Return the fold of each row: whole meters, in an order that the seed mixes."""
+    names = meters.unique().sort()
+    place = np.random.default_rng(seed).permutation(len(names)) % count
+    codes = meters.cast(pl.Enum(names)).to_physical().to_numpy()
+    fold: Ints = place[codes]
+    return fold
+
+
+def _fit(rows: pl.DataFrame, fault: Bools, *, chosen: Bools, spec: RankerSpec, seed: int, threads: int) -> Any:
+    """Return trees learned from the chosen rows: all faults, and so many good slots each."""
+    generator = np.random.default_rng(seed)
+    faults, good = np.flatnonzero(chosen & fault), np.flatnonzero(chosen & ~fault)
+    most = spec.good_per_fault * len(faults)
+    if len(good) > most:
+        good = np.sort(generator.choice(good, most, replace=False))
+    taken = np.sort(np.concatenate([faults, good]))
+    weight = _weights(rows, fault, most=spec.long_fault_hours)[taken]
+    matrix = library().QuantileDMatrix(
+        rows[taken].select(spec.features).to_numpy(),
+        label=fault[taken].astype(np.float32),
+        weight=weight,
+        max_bin=128,
+        nthread=threads,
+    )
+    booster, _ = train(
+        {
+            "objective": "binary:logistic",
+            "max_leaves": spec.leaves,
+            "learning_rate": spec.learning_rate,
+            "min_child_weight": spec.least_weight,
+            "subsample": 0.8,
+            "colsample_bytree": 0.7,
+        },
+        matrix,
+        rounds=spec.rounds,
+        threads=threads,
+        seed=seed,
+    )
+    return booster
+
+
+def _weights(rows: pl.DataFrame, fault: Bools, *, most: float) -> Floats:
+    """Return 1 for every slot, and for those of a fault with n > `most` slots the square root of most / n."""
+    run = pl.struct("meter_id", "is_fault").rle_id()
+    length = rows.select(pl.len().over(run).alias("length"))["length"].to_numpy()
+    weight: Floats = np.where(fault, np.sqrt(np.minimum(1.0, most / length)), 1.0)
+    return weight
+
+
+def _raw(booster: Any, rows: pl.DataFrame, *, names: tuple[str, ...]) -> Floats:
+    """Return the trees' own logits, computed in pieces."""
+    parts = [np.empty(0)]
+    for piece in rows.iter_slices(262_144):
+        given = piece.select(pl.col(name).cast(pl.Float32) for name in names).to_numpy()
+        parts.append(booster.inplace_predict(given, predict_type="margin").reshape(-1))
+    return np.concatenate(parts).astype(np.float64)
