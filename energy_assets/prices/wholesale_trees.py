@@ -16,6 +16,7 @@ from energy_assets.prices.market import HOURS, MarketDays
 USUAL_DAYS = 28
 FIRST_DAY = USUAL_DAYS
 ROUNDS = 350
+LEAST_ROWS_TO_SHARE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ def tree_forecasts(market: MarketDays, *, member: TreeMember, days: range, seed:
     anchor = _lag(market.price, 1) if member.anchor == "same_hour" else _across(_lag(market.price, 1)[:, -1])
     scale = _departure_scale(market.price)
     first, stop = days.start, days.stop
+    # On few rows two threads wait for each other longer than they work.
+    threads = threads if (first - FIRST_DAY) * HOURS >= LEAST_ROWS_TO_SHARE else 1
     taught = (market.price[FIRST_DAY:first] - anchor[FIRST_DAY:first]) / scale[FIRST_DAY:first, None]
     learned = xgb.train(
         {
