@@ -54,7 +54,8 @@ def bill_of(row: Mapping[str, Any]) -> Bill:
         ("Fixed charge", None, row["fixed_amount"]),
         ("Your share of the month's peak", None, row["peak_amount"]),
         ("Fed in, at the feed-in price", row["export_wh"], -row["feed_in_credit"]),
-        ("Spared by sharing with your neighbours", row["local_wh"], -row["community_credit"]),
+        # A premise that only gives has a credit and got no energy.
+        ("Spared by sharing with your neighbours", row["local_wh"] or None, -row["community_credit"]),
     ]
     shown = [part for place, part in enumerate(parts) if place < 2 or part[1] or part[2]]
     cents = rounded_together([amount for _, _, amount in shown])

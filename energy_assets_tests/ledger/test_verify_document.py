@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from energy_assets.ledger import verifier
+from energy_assets_tests.prices.month import FIRST, LAST, Village
 
 ROOT = Path(__file__).parents[2]
 ENTRY = {"type": "price_curve", "zone": "ZONE", "date": "2026-03-20", "revision": 0, "prices": [1, 2, 3]}
@@ -44,29 +45,55 @@ def run(script: str, *, folder: Path, expect: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_stranger_who_follows_the_page_arrives(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A platform that has settled a month, in `home`, and the verifier beside it."""
     if missing := [tool for tool in ("openssl", "xxd") if shutil.which(tool) is None]:
         pytest.skip(f"the page uses {missing}, which this machine has not")
-    with_verifier, with_energy, with_openssl = blocks()
-    (tmp_path / "lines").write_text(json.dumps(ENTRY) + "\n", encoding="utf-8")
-    run("energy ledger append lines", folder=tmp_path)
-    log = tmp_path / "home" / "ledger" / "log"
-    key = (tmp_path / "home" / "ledger" / "keys" / "verifier.key").read_text("utf-8").strip()
+    path = tmp_path_factory.mktemp("page")
+    village = Village(path / "home")
+    village.furnish()
+    assert village.settle(FIRST, LAST).success
+    village.lake.close()
+    shutil.copy(verifier.__file__, path / "verifier.py")
+    return path
 
-    published = with_energy.replace("--log FOLDER", f"--log {log}").replace("--key KEY", f"--key '{key}'")
-    said = run(published.replace(" DIR", " shared"), folder=tmp_path)
-    assert "1 entries of" in said
 
-    shutil.copy(verifier.__file__, tmp_path / "verifier.py")
-    checked = with_verifier.replace("CHECKPOINT_THAT_YOU_KEPT", "kept").replace("FOLDER", str(log))
-    checked = checked.replace("PROOF_FILE", "shared/proof.txt").replace("ENTRY_FILE", "shared/entry.json")
-    run(checked.replace("KEY", f"'{key}'"), folder=tmp_path)
+def test_a_stranger_and_a_household_who_follow_the_page_arrive(folder: Path) -> None:
+    with_verifier, own_bill, by_hand, witnessed, with_openssl = blocks()
+    (folder / "lines").write_text(json.dumps(ENTRY) + "\n", encoding="utf-8")
+    run("energy ledger append lines", folder=folder)
+    log = folder / "home" / "ledger" / "log"
+    key = (folder / "home" / "ledger" / "keys" / "verifier.key").read_text("utf-8").strip()
 
-    shutil.copy(log / "checkpoint", tmp_path / "checkpoint")
+    def filled(script: str) -> str:
+        values = {
+            "FOLDER_OF_A_STATEMENT": "mine", "STATEMENT_DIR": "mine", "PREMISE": "c", "WITNESS": "witness",
+            "CHECKPOINT_THAT_YOU_KEPT": "kept", "PROOF_FILE": "DIR/proof.txt", "ENTRY_FILE": "DIR/entry.json",
+            "FOLDER": str(log),
+        }  # fmt: skip
+        for name, value in values.items():
+            script = script.replace(name, value)
+        return re.sub(r"\bKEY\b", f"'{key}'", script)
+
+    assert "4 files" in run(filled(own_bill) + "echo $(ls mine | wc -l) files", folder=folder)
+    assert "3 entries of" in run(filled(by_hand), folder=folder)
+    said = run(filled(with_verifier), folder=folder)
+    assert said.count("HOLDS:") == 4
+    assert "HOLDS: c pays" in said
+    assert "HOLDS: the entry is number 2 of 3" in run(filled(witnessed), folder=folder)
+
+    shutil.copy(log / "checkpoint", folder / "checkpoint")
     signature = with_openssl.replace("name+hash+base64", key)
-    assert "Signature Verified Successfully" in run(signature, folder=tmp_path)
+    assert "Signature Verified Successfully" in run(signature, folder=folder)
 
-    changed = (tmp_path / "shared" / "entry.json").read_text("utf-8").replace("[1,2,3]", "[1,2,4]")
-    (tmp_path / "shared" / "entry.json").write_text(changed, encoding="utf-8")
-    (last,) = [line for line in checked.splitlines() if " proof " in line]
-    run(last.replace("KEY", f"'{key}'"), folder=tmp_path, expect=1)
+    proof, statement = (
+        [line for line in with_verifier.splitlines() if f" {word} " in line] for word in ("proof", "statement")
+    )
+    for name, line, old, new in (
+        ("DIR/entry.json", proof[0], "[1,2,3]", "[1,2,4]"),
+        ("mine/statement.json", statement[0], '"fixed_amount":6', '"fixed_amount":5'),
+    ):
+        changed = (folder / name).read_text("utf-8").replace(old, new)
+        (folder / name).write_text(changed, encoding="utf-8")
+        assert "DOES NOT HOLD" in run(filled(line), folder=folder, expect=1)
