@@ -118,11 +118,17 @@ def _with_quantiles(net_load: pl.DataFrame, *, zone: ZoneConfig) -> pl.DataFrame
         )
     known = [c for c in OPTIONAL if c in net_load.columns]
     values = ["q10", "q50", "q90", *known]
-    frame = net_load.select(pl.col("starts_at_utc").cast(UTC_TIME), *(pl.col(c).cast(pl.Float64) for c in values))
-    usable = frame.select(pl.all_horizontal(pl.col(values).is_not_null() & pl.col(values).is_finite()).all()).item()
-    if not usable:
-        raise ContractError(f"The net load of zone {zone.zone_id} has missing or infinite values; fill them upstream.")
-    return frame.sort("starts_at_utc")
+    frame = net_load.select(
+        pl.col("starts_at_utc").cast(UTC_TIME), *(pl.col(c).cast(pl.Float64, strict=False) for c in values)
+    ).sort("starts_at_utc")
+    for name in values:
+        wrong = frame.filter(~pl.col(name).is_finite().fill_null(value=False))
+        if wrong.height:
+            raise ContractError(
+                f"The net load of zone {zone.zone_id} has missing or infinite values: {wrong.height} in column {name}, "
+                f"the first at {wrong['starts_at_utc'][0]}; fill them upstream."
+            )
+    return frame
 
 
 def _interval_minutes(starts: list[datetime], *, zone: ZoneConfig, delivery_date: date) -> int:

@@ -1,22 +1,34 @@
 """Prices for anybody's file: net load in, curve and account out. What `energy price` runs.
 
 A file may hold several delivery days; each is priced on its own, and what a day's limits withhold is carried into the
-next. Formats follow the names of the files: .csv, .parquet, .json.
+next. The days in which a file begins and ends may be cut off: they are named and left out. Formats follow the names of
+the files: .csv, .parquet, .json.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 
-from energy_assets.errors import SourceError
-from energy_assets.prices.exchange import curve_csv, curve_document, utc_text
+from energy_assets.errors import ContractError, SourceError
+from energy_assets.prices.days import day_slots
+from energy_assets.prices.exchange import curve_csv, curve_document, openadr_event, utc_text
 from energy_assets.prices.times import read_table, with_utc
 from energy_assets.prices.welfare import PriceCurve, price_curve
 from energy_assets.prices.zones import ZoneConfig, load_zone
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricedFile:
+    """The curve of each whole local day of a file, and the days that were left out with their reasons."""
+
+    curves: list[PriceCurve]
+    skipped: Mapping[date, str]
 
 
 def price_file(
@@ -26,8 +38,9 @@ def price_file(
     out_path: Path,
     report_path: Path | None,
     published_at_utc: datetime,
-) -> list[PriceCurve]:
-    """Price every local day of a net load file, write the curves and the account, and return the curves.
+    openadr_path: Path | None = None,
+) -> PricedFile:
+    """Price every local day of a net load file, write the curves and the account, and return them.
 
     Args:
         net_load_path: CSV or Parquet with starts_at_utc and q10, q50, q90, or energy_kwh; kWh per slot.
@@ -35,20 +48,54 @@ def price_file(
         out_path: Where the curves go: .csv, .parquet or .json.
         report_path: Where the account of each day goes, as JSON; None for nowhere.
         published_at_utc: Time that the curves bear.
+        openadr_path: Where the OpenADR 3 events go, one for each day, as a JSON array; None for nowhere.
 
     Raises:
-        SourceError: a file cannot be read, or its name asks for an unknown format.
+        SourceError: a file cannot be read or written, or its name asks for an unknown format.
         ConfigError: the zone is not one.
-        ContractError: a day of the file is not whole.
+        ContractError: a day of the file is not whole, or there is none that is.
     """
     if out_path.suffix not in (".csv", ".parquet", ".json"):
         raise SourceError(f"Curves cannot be written to {out_path}: name it .csv, .parquet or .json.")
     zone = ZoneConfig() if zone_path is None else load_zone(zone_path)
-    curves = price_days(read_net_load(net_load_path), zone=zone, published_at_utc=published_at_utc)
-    _write(curves, out_path)
-    if report_path is not None:
-        report_path.write_text(json.dumps(report(curves, zone=zone), indent=2) + "\n", encoding="utf-8")
-    return curves
+    whole, skipped = without_cut_days(read_net_load(net_load_path), zone=zone)
+    if whole.is_empty():
+        raise ContractError(f"Net load {net_load_path} has no slots; give at least one whole local day.")
+    curves = price_days(whole, zone=zone, published_at_utc=published_at_utc)
+    try:
+        _write(curves, out_path)
+        if report_path is not None:
+            _write_json(report_path, report(curves, zone=zone, skipped=skipped))
+        if openadr_path is not None:
+            _write_json(openadr_path, [openadr_event(curve.rows, program_id=zone.zone_id) for curve in curves])
+    except OSError as error:
+        raise SourceError(
+            f"A file cannot be written: {error}. Give a folder that exists and may be written."
+        ) from error
+    return PricedFile(curves=curves, skipped=skipped)
+
+
+def without_cut_days(net_load: pl.DataFrame, *, zone: ZoneConfig) -> tuple[pl.DataFrame, dict[date, str]]:
+    """Return the net load without a first or last local day that the file cuts off, and what was left out and why.
+
+    A day that misses slots elsewhere stays, so that pricing it fails and names it; so does the only day of a file.
+    """
+    local = pl.col("starts_at_utc").dt.convert_time_zone(zone.timezone).dt.date()
+    starts = net_load.select("starts_at_utc", day=local).sort("starts_at_utc")
+    days: list[date] = starts["day"].unique().sort().to_list()
+    steps = starts["starts_at_utc"].diff().drop_nulls()
+    if len(days) < 2:
+        return net_load, {}
+    minutes = max(int(steps.mode().sort()[0].total_seconds()) // 60, 1)
+    skipped: dict[date, str] = {}
+    for day, cut in ((days[0], slice(None, None, -1)), (days[-1], slice(None))):
+        present = starts.filter(pl.col("day") == day)["starts_at_utc"].to_list()[cut]
+        expected = day_slots(day, zone=zone, interval_minutes=minutes)[cut]
+        if len(present) < len(expected) and present == expected[: len(present)]:
+            skipped[day] = f"the file holds {len(present)} of its {len(expected)} slots"
+    if len(skipped) == len(days):
+        return net_load, {}
+    return net_load.filter(~local.is_in(list(skipped))), skipped
 
 
 def price_days(net_load: pl.DataFrame, *, zone: ZoneConfig, published_at_utc: datetime) -> list[PriceCurve]:
@@ -80,8 +127,8 @@ def read_net_load(path: Path) -> pl.DataFrame:
     return with_utc(read_table(path, subject="Net load"), path=path, subject="Net load")
 
 
-def report(curves: list[PriceCurve], *, zone: ZoneConfig) -> dict[str, object]:
-    """Return the account of every day and the sums, JSON-ready."""
+def report(curves: list[PriceCurve], *, zone: ZoneConfig, skipped: Mapping[date, str]) -> dict[str, object]:
+    """Return the account of every day, the sums, and the days left out with their reasons, JSON-ready."""
     accounts = [curve.day.row(0, named=True) for curve in curves]
     return {
         "zone": zone.model_dump(mode="json"),
@@ -97,6 +144,7 @@ def report(curves: list[PriceCurve], *, zone: ZoneConfig) -> dict[str, object]:
             }
             for account, curve in zip(accounts, curves, strict=True)
         ],
+        "skipped": {day.isoformat(): reason for day, reason in skipped.items()},
     }
 
 
@@ -107,5 +155,8 @@ def _write(curves: list[PriceCurve], path: Path) -> None:
     elif path.suffix == ".csv":
         path.write_text(curve_csv(rows), encoding="utf-8")
     else:
-        documents = [curve_document(curve.rows) for curve in curves]
-        path.write_text(json.dumps({"curves": documents}, indent=2) + "\n", encoding="utf-8")
+        _write_json(path, {"curves": [curve_document(curve.rows) for curve in curves]})
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from energy_assets.contracts import UTC_TIME
-from energy_assets.errors import SourceError
+from energy_assets.errors import ConfigError, SourceError
 from energy_assets.prices.days import Floats
 from energy_assets.prices.times import read_table, with_utc
 
@@ -86,8 +86,10 @@ def market_days(market: pl.DataFrame, *, timezone: str, country_codes: tuple[str
         country_codes: ISO codes whose public holidays count; none: no holidays.
 
     Raises:
+        ConfigError: the time zone or a country is unknown.
         SourceError: an hour between the first and the last priced day is missing, or a driver has a hole there.
     """
+    _refuse_unknown_clock(timezone)
     names = tuple(name for name in market.columns if name not in ("starts_at_utc", PRICE_COLUMN))
     values = [PRICE_COLUMN, *names]
     local = pl.col("starts_at_utc").dt.convert_time_zone(timezone)
@@ -123,6 +125,13 @@ def slots_of(day: date, *, timezone: str) -> pl.DataFrame:
     starts = [start + timedelta(hours=hour) for hour in range(round((end - start).total_seconds() / 3600))]
     hours = [moment.astimezone(zone).hour for moment in starts]
     return pl.DataFrame({"starts_at_utc": starts, "hour": hours}, schema={"starts_at_utc": UTC_TIME, "hour": pl.Int64})
+
+
+def _refuse_unknown_clock(timezone: str) -> None:
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(f"{timezone!r} is not an IANA time zone; give one such as Europe/Rome.") from error
 
 
 def _without_spring_gap(values: pl.Series, *, timezone: str, days: pl.Series) -> Floats:
@@ -161,6 +170,10 @@ def _holiday_shares(days: list[date], *, country_codes: tuple[str, ...]) -> Floa
     import holidays
 
     years = range(span[0].year, span[-1].year + 1)
+    known = holidays.list_supported_countries()
+    unknown = [code for code in country_codes if code not in known]
+    if unknown:
+        raise ConfigError(f"No public holidays are known for {unknown}; give ISO 3166 codes such as NO, DE, IT.")
     calendars = [holidays.country_holidays(code, years=years) for code in country_codes]
     rests = [[day in calendar and day.weekday() < 6 for calendar in calendars] for day in span]
     return np.asarray(np.mean(rests, axis=1), dtype=np.float64)

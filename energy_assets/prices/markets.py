@@ -140,7 +140,9 @@ def _price_rows(
     made: WholesaleForecast, *, market: Market, delivery_date: date, issued_at_utc: datetime
 ) -> pl.DataFrame:
     return PRICES_WHOLESALE.conform(
-        made.slots.rename({name: f"{name}_per_mwh" for name in ("q10", "q50", "q90")}).with_columns(
+        made.slots.drop("market_day")
+        .rename({name: f"{name}_per_mwh" for name in ("q10", "q50", "q90")})
+        .with_columns(
             market_id=pl.lit(market.market_id),
             delivery_date=pl.lit(delivery_date),
             currency_code=pl.lit(market.currency_code),

@@ -37,8 +37,8 @@ Remembered = Mapping[date, Floats]  # members' forecasts (members, 24) by market
 class WholesaleForecast:
     """Slots of the days asked for, what the members said of the remembered days, and their present weights.
 
-    `slots`: starts_at_utc, q10, q50, q90 (currency/MWh), origin (published, forecast, profile). `unused` names the
-    drivers that were not forecast for the first day.
+    `slots`: starts_at_utc, market_day, q10, q50, q90 (currency/MWh), origin (published, forecast, profile). `unused`
+    names the drivers that were not forecast for the first day.
     """
 
     slots: pl.DataFrame
@@ -80,7 +80,7 @@ def forecast_wholesale(
         values = _profile(expected, days=usable.days, day=day)
         days.append(_slots(day, values=values, origin="profile", zone=timezone))
     return WholesaleForecast(
-        slots=pl.concat(days).filter(pl.col("day") <= last_day).drop("day"),
+        slots=pl.concat(days).filter(pl.col("market_day") <= last_day),
         remembered=kept,
         weights=dict(zip(MEMBER_NAMES, made.weights[:, -1].tolist(), strict=True)),
         unused=unused,
@@ -174,9 +174,9 @@ def _slots(day: date, *, values: Floats, origin: str, zone: str) -> pl.DataFrame
     at = hours["hour"].to_numpy()
     return hours.select(
         "starts_at_utc",
+        market_day=pl.lit(day),
         q10=pl.Series(values[0][at]),
         q50=pl.Series(values[1][at]),
         q90=pl.Series(values[2][at]),
         origin=pl.lit(origin),
-        day=pl.lit(day),
     )

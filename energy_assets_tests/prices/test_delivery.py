@@ -113,10 +113,8 @@ def test_price_a_file(tmp_path: Path, suffix: str) -> None:
     ]
     net_path = tmp_path / "load.csv"
     pl.concat(days).select("starts_at_utc", energy_kwh="q50").write_csv(net_path)
-    curves = price_file(
-        net_path, zone_path=zone_path, out_path=out, report_path=report_path, published_at_utc=PUBLISHED
-    )
-    assert [curve.rows.height for curve in curves] == [23, 24]
+    made = price_file(net_path, zone_path=zone_path, out_path=out, report_path=report_path, published_at_utc=PUBLISHED)
+    assert [curve.rows.height for curve in made.curves] == [23, 24]
     account = json.loads(report_path.read_text())
     assert account["social_cost"] <= account["social_cost_flat"]
     assert [day["delivery_date"] for day in account["days"]] == ["2026-03-29", "2026-03-30"]
