@@ -44,6 +44,6 @@ def test_a_source_that_was_mended_by_hand_stays(tmp_path: Path) -> None:
     settings = Settings(home=made_home(tmp_path, has_community=True))
     live_services(settings)
     path = settings.sources_folder / f"{SOURCE}.toml"
-    path.write_text(path.read_text() + "reporting_delay_minutes = 5\n")
+    path.write_text(path.read_text().replace("reporting_delay_minutes = 0", "reporting_delay_minutes = 5"))
     live_services(settings)
     assert load_source(path).reporting_delay_minutes == 5
