@@ -14,6 +14,7 @@ from energy_assets.defs import (
     models,
     prices,
     profiles,
+    ranker,
     readings,
     settlement,
     weather,
@@ -37,6 +38,7 @@ _CHECKED = (
     settlement,
     ledger,
     profiles,
+    ranker,
     marts,
 )
 

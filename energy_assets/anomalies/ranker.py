@@ -202,6 +202,8 @@ def _fit(rows: pl.DataFrame, fault: Bools, *, chosen: Bools, spec: RankerSpec, s
             "min_child_weight": spec.least_weight,
             "subsample": 0.8,
             "colsample_bytree": 0.7,
+            # A higher score of the detectors never makes a fault less likely.
+            "monotone_constraints": tuple(int(name == SCORE) for name in spec.features),
         },
         matrix,
         rounds=spec.rounds,

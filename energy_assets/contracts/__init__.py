@@ -32,6 +32,7 @@ from energy_assets.contracts.profiles import (
     PROFILES_SHAPES,
     PROFILES_TRAITS,
 )
+from energy_assets.contracts.ranking import ANOMALIES_RANKING
 from energy_assets.contracts.readings import (
     READINGS_INTERVAL,
     READINGS_LANDINGS,
@@ -74,6 +75,7 @@ TABLES: tuple[Table, ...] = (
     ANOMALIES_DAYS,
     ANOMALIES_EVENTS,
     ANOMALIES_FEEDBACK,
+    ANOMALIES_RANKING,
     PRICES_CURVES,
     PRICES_DAYS,
     PRICES_WHOLESALE,
@@ -100,6 +102,7 @@ __all__ = [
     "ANOMALIES_EVENTS",
     "ANOMALIES_FEEDBACK",
     "ANOMALIES_FLAGS",
+    "ANOMALIES_RANKING",
     "FEATURES_LOAD",
     "FORECASTS_LOAD",
     "FORECASTS_SKILL",

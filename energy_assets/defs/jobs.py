@@ -65,7 +65,9 @@ DERIVED_JOB = dg.define_asset_job(
 )
 DAY_JOB = dg.define_asset_job(
     "day",
-    _selection(*_DAILY_KEYS, "anomalies/flags", "anomalies/events", "marts/daily_energy", *_USAGE_KEYS),
+    _selection(
+        *_DAILY_KEYS, "anomalies/flags", "anomalies/events", "anomalies/ranking", "marts/daily_energy", *_USAGE_KEYS
+    ),
     description="Readings, weather, flags and energy of days.",
 )
 DELIVERY_JOB = dg.define_asset_job(
@@ -79,6 +81,9 @@ SKILL_JOB = dg.define_asset_job(
     description="Measured error of past forecasts.",
 )
 TRAINING_JOB = dg.define_asset_job("training", _selection("models/load"), description="Train and register models.")
+RANKER_JOB = dg.define_asset_job(
+    "ranker", _selection("models/ranker"), description="Train the ranker of anomalies from what people said."
+)
 PROFILES_JOB = dg.define_asset_job(
     "profiles",
     _selection(*_PROFILE_KEYS),
@@ -95,6 +100,7 @@ JOBS = [
     DELIVERY_JOB,
     SKILL_JOB,
     TRAINING_JOB,
+    RANKER_JOB,
     PROFILES_JOB,
     UPKEEP_JOB,
 ]
@@ -170,6 +176,14 @@ weekly_training = dg.ScheduleDefinition(
     execution_timezone=_ZONE,
     default_status=_ON,
     description="Trains challengers from all readings.",
+)
+weekly_ranker = dg.ScheduleDefinition(
+    name="weekly_ranker",
+    job=RANKER_JOB,
+    cron_schedule=_minutes_later(load_settings().retrain_cron, 60),
+    execution_timezone=_ZONE,
+    default_status=_ON,
+    description="Trains the ranker of anomalies from what people said, once they said enough.",
 )
 weekly_profiles = dg.ScheduleDefinition(
     name="weekly_profiles",
@@ -336,6 +350,7 @@ SCHEDULES = [
     nightly_delivery,
     nightly_skill,
     weekly_training,
+    weekly_ranker,
     weekly_profiles,
     weekly_upkeep,
 ]

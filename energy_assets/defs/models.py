@@ -203,7 +203,7 @@ def _classes(features: pl.DataFrame, meters: pl.DataFrame) -> list[tuple[tuple[s
 def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: ModelSpec) -> TrainingFacts:
     return TrainingFacts(
         lake_snapshot_id=snapshot_id,
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         feature_columns=FEATURES,
         features_hash=features_hash(features.head(1)),
         data_hash=features_hash(features),
@@ -232,7 +232,7 @@ def _summary(name: str, version: ModelVersion, trained: Trained, decision: Decis
     }
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
     """Return the commit of the checkout that this package runs from, with a mark where it was changed since."""
     folder = Path(__file__).parent
     try:

@@ -45,6 +45,7 @@ class TrainingFacts:
     unseen_starts_at_utc: datetime
     unseen_ends_at_utc: datetime
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
+    purpose: str = "quantiles of energy per interval for the delivery day, kWh"
 
     def tags(self) -> dict[str, str]:
         """Return the facts as tags of a model version, every value as text."""
@@ -120,7 +121,7 @@ def card(name: str, *, facts: TrainingFacts, metrics: Metrics, verdict: str) -> 
     parameters = ", ".join(f"{key} {value}" for key, value in facts.parameters.items()) or "defaults"
     return "\n".join(
         [
-            f"**{name}**: quantiles of energy per interval for the delivery day, kWh.",
+            f"**{name}**: {facts.purpose}.",
             "",
             f"Trained on {facts.training_rows:,} rows of {facts.meters:,} meters, "
             f"{_window(facts.training_starts_at_utc, facts.training_ends_at_utc)} (UTC), "

@@ -75,6 +75,8 @@ def listed(client: Any, version: Any, *, aliases: Sequence[str]) -> Listed:
 
 def about(name: str) -> str:
     """Return the description of a registered model, in Markdown, as MLflow shows it above its versions."""
+    if not name.startswith("load-"):
+        return f"{name}: see the card of each version."
     _, commodity, interval = name.split("-", 1)[0], *name.split("-", 1)[1].rsplit("-", 1)
     return "\n".join(
         [

@@ -196,7 +196,7 @@ def test_off_until_labels_suffice(faults: list[tuple[str, int, int]], expected: 
 
 @pytest.fixture(scope="module")
 def world() -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return features and labels of 20 offices, each with one day at four times its level, and noise as the score of detectors."""
+    """Return features and labels of 20 offices with one day at four times their level, and noise for the score."""
     kwh, faults = {}, []
     for number in range(20):
         meter_id = f"m{number:02d}"
