@@ -29,7 +29,7 @@ class _Shipped(Mosquitto):
         (folder / "data").mkdir()
         shutil.copy(SHIPPED / "acl", folder / "acl")
         (folder / "users").touch(mode=0o600)
-        for user in ("recorder", "reader", "household_1"):
+        for user in ("recorder", "reader", "publisher", "household_1"):
             tool = shutil.which("mosquitto_passwd") or str(Path(str(MOSQUITTO)).with_name("mosquitto_passwd"))
             run([tool, "-b", str(folder / "users"), user, f"secret of {user}"], check=True, capture_output=True)
         text = (SHIPPED / "mosquitto.conf").read_text(encoding="utf-8")
@@ -84,3 +84,36 @@ def test_shipped_configuration_keeps_and_guards(tmp_path: Path) -> None:
         recorder.stop()
         stored = [(record.topic, int(record.payload), record.qos) for record in stored_records(recorder.folder)]
     assert stored == [("energy/meters/household_1", number, 1) for number in range(MESSAGES)]
+
+
+@needs_mosquitto
+def test_each_reads_what_is_published_for_it_and_nothing_else(tmp_path: Path) -> None:
+    published = [
+        "energy/price",
+        "energy/price/town/2026-03-20",
+        "energy/aggregate/consumption_history",
+        "energy/household_1/consumption",
+        "energy/household_1/production/forecast",
+        "energy/household_2/consumption",
+        "energy/meters/household_1",
+    ]
+    seen: dict[str, set[str]] = {}
+    with _Shipped(tmp_path / "broker") as broker:
+        assert broker.process is not None
+        await_port(broker.tls_port, broker.process)
+        publisher = broker.client("publisher")
+        for topic in published:
+            publisher.publish(topic, b"1", qos=1, retain=True).wait_for_publish(5)
+        publisher.disconnect()
+        publisher.loop_stop()
+        for user in ("reader", "household_1", "recorder"):
+            client, topics = broker.client(user), seen.setdefault(user, set())
+            client.on_message = lambda _client, _data, message, topics=topics: topics.add(message.topic)
+            client.subscribe("#", qos=1)
+            time.sleep(1.0)
+            client.disconnect()
+            client.loop_stop()
+    assert seen["reader"] == set(published[:3])
+    assert seen["household_1"] == set(published[3:5])
+    # The publisher may not write what a meter says, not even for the recorder.
+    assert seen["recorder"] == set(published[:6])
