@@ -13,7 +13,19 @@ ARGUMENTS = {
     "mqtt": [["throughput"], ["latency"], ["faults"]],
     "prices": [["speed"], ["settlement"]],
 }
-PARTS = ("spine", "nightly", "ingest", "intervals", "community", "accuracy", "anomalies", "mqtt", "ledger", "prices")
+PARTS = (
+    "spine",
+    "nightly",
+    "ingest",
+    "intervals",
+    "community",
+    "accuracy",
+    "anomalies",
+    "ranker",
+    "mqtt",
+    "ledger",
+    "prices",
+)
 
 
 def main() -> int:

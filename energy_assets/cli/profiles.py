@@ -50,7 +50,7 @@ def list_clusters(
     grid = Grid(title=_title(newest), title_justify="left")
     for name, justify in (("cluster", "left"), ("meters", "right"), ("0 h  working days  24 h", "left"),
                           ("what it looks like", "left"), ("silhouette", "right"), ("stability", "right")):  # fmt: skip
-        grid.add_column(name, justify=justify)  # type: ignore[arg-type]
+        grid.add_column(name, justify=justify, overflow="fold", no_wrap=name.startswith(("cluster", "0 h")))  # type: ignore[arg-type]
     for row in newest.sort("commodity", "direction", "meters", descending=[False, False, True]).iter_rows(named=True):
         of_cluster = centroids.filter(
             pl.col("cluster_id") == row["cluster_id"], pl.col("as_of_utc") == row["as_of_utc"]
@@ -137,7 +137,7 @@ def _print_days(cells: pl.DataFrame) -> None:
     grid = Grid(title="Mean days, each from zero to the meter's highest hour", title_justify="left")
     for name in ("season", *(f"{kind} days, 0 to 24 h" for kind in DAY_KINDS)):
         grid.add_column(name)
-    grid.add_column("kWh a day", justify="right")
+    grid.add_column("kWh a day, of each", justify="right")
     top = float(np.nanmax(days))
     for number, season in enumerate(SEASONS):
         known = days[number]
