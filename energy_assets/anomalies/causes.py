@@ -26,6 +26,7 @@ CAUSES = (
     "constant_offset",
 )
 HIGH, LOW, LEVEL, NIGHT, WEEKEND, CLOCK, UNIT, OFFSET = range(len(CAUSES))
+NOTHING = 0.01  # of the noise
 NIGHT_MINUTES = (22 * 60, 6 * 60)
 
 
@@ -82,10 +83,12 @@ def causes(scores: DayScores, *, actual: Floats, minute: Ints) -> Ints:
     """Return the index into CAUSES of every slot, [meter, slot]; a day's cause holds for slots that agree with it."""
     residual = actual - scores.expected_kwh
     z = np.nan_to_num(np.clip(residual / scores.noise_kwh, -SATURATION, SATURATION))
-    by_sign = np.where(z >= 0, HIGH, LOW)
     day = np.full(len(actual), -1)
     agreement = np.abs(np.sign(z).mean(axis=1))
     day_mean = scores.parts["day"].max(axis=1) + scores.parts["day"].min(axis=1)
+    # A slot that is as expected goes with its day: the sign of nothing is a matter of rounding.
+    is_nothing = np.abs(z) < NOTHING
+    by_sign = np.where(np.where(is_nothing, day_mean[:, None], z) >= 0, HIGH, LOW)
     lasting = scores.parts["lasting"].max(axis=1) + scores.parts["lasting"].min(axis=1)
     moved = (np.abs(lasting) > 1.5) & (np.sign(lasting) == np.sign(day_mean)) & (agreement > 0.6)
     day[moved] = LEVEL
@@ -101,8 +104,8 @@ def causes(scores: DayScores, *, actual: Floats, minute: Ints) -> Ints:
     moved_unit = _unit_moved(actual, expected=scores.expected_kwh)
     day[moved_unit | _unit_moved(actual, expected=scores.adapted_kwh)] = UNIT
     whole_day = np.isin(day, (CLOCK, UNIT))[:, None]
-    upward = np.isin(day, (NIGHT, WEEKEND))[:, None] & (z > 0)
-    level = np.isin(day, (LEVEL, OFFSET))[:, None] & (np.sign(z) == np.sign(day_mean)[:, None])
+    upward = np.isin(day, (NIGHT, WEEKEND))[:, None] & (z > 0) & ~is_nothing
+    level = np.isin(day, (LEVEL, OFFSET))[:, None] & (np.sign(z) == np.sign(day_mean)[:, None]) & ~is_nothing
     cause: Ints = np.where(whole_day | upward | level, day[:, None], by_sign)
     return cause
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from energy_assets.anomalies.causes import NOTHING
 from energy_assets.anomalies.limits import Limits
 from energy_assets.anomalies.moved import without_moved_load
 from energy_assets.anomalies.vocabulary import RULES
@@ -41,10 +42,11 @@ def flagged_slots(flags: pl.DataFrame, *, meters: pl.DataFrame, prices: pl.DataF
             interval_minutes=pl.col("interval_minutes").fill_null(60),
             off_kwh=pl.col("actual_kwh") - pl.col("expected_kwh"),
         )
+        .with_columns(is_nothing=pl.col("off_kwh").abs() < NOTHING * pl.col("noise_kwh"))
         .with_columns(
             family=pl.when(pl.col("rule_family") == "data_fault")
             .then(pl.lit("data_fault"))
-            .when(pl.col("off_kwh") >= 0)
+            .when(pl.when("is_nothing").then(pl.col("rule") != "residual_low").otherwise(pl.col("off_kwh") >= 0))
             .then(pl.lit("over"))
             .otherwise(pl.lit("under"))
         )

@@ -95,13 +95,19 @@ def test_an_event_closes_when_it_can_no_longer_grow() -> None:
 
 
 def test_many_meters_of_a_site_are_one_incident() -> None:
-    events = merged(*(flag(f"m{n}", 5, "gap") for n in range(30)), flag("m31", 100, "gap"), meters=40)
+    rows = [flag(f"m{n}", hour, "gap") for n in range(30) for hour in (5, 6)]
+    events = merged(*rows, *(flag("m31", hour, "gap") for hour in (100, 101)), meters=40)
     incident = events.filter(pl.col("meter_id").is_null())
     assert incident.select("meters", "cause", "is_alert").row(0) == (30, "gap", True)
     members = events.filter(pl.col("incident_id").is_not_null() & pl.col("meter_id").is_not_null())
     assert members.height == 30
     assert not members["is_alert"].any()
     assert events.filter(pl.col("meter_id") == "m31")["is_alert"].item()
+
+
+def test_a_missing_hour_asks_for_nobody_and_two_do() -> None:
+    events = merged(flag("m0", 5, "gap"), flag("m1", 5, "gap"), flag("m1", 6, "gap"), flag("m2", 5, "spike"))
+    assert events.sort("meter_id")["is_alert"].to_list() == [False, True, True]
 
 
 def test_a_handful_of_a_large_site_is_no_incident() -> None:
