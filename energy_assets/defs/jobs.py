@@ -38,10 +38,13 @@ _DAILY_KEYS = (
 _USAGE_KEYS = tuple(f"marts/usage_{name}" for name in ("hourly", "daily", "weekly", "monthly", "by_clock"))
 _DERIVED_KEYS = ("readings/interval", "anomalies/flags", "anomalies/events", "marts/daily_energy", *_USAGE_KEYS)
 _SETTLEMENT_KEYS = ("settlement/days", "settlement/pools", "settlement/statements", "ledger/settlement_ledger")
+# Without partitions: what hangs on the newest of everything. The night makes them once, with the delivery.
+_STANDING_KEYS = ("settlement/to_date", "ledger/entries", "ledger/checkpoints")
 _DELIVERY_KEYS = (
     *("features/load", "forecasts/load", "prices/wholesale", "prices/wholesale_members"),
-    *("prices/curves", "prices/days", "prices/horizon", "settlement/to_date"),
-    *("ledger/price_ledger", "ledger/promotion_ledger", "ledger/entries", "ledger/checkpoints", "marts/outlook"),
+    *("prices/curves", "prices/days", "prices/horizon"),
+    *("ledger/price_ledger", "ledger/promotion_ledger", "marts/outlook"),
+    *_STANDING_KEYS,
 )
 
 _PROFILE_KEYS = tuple(f"profiles/{name}" for name in ("shapes", "traits", "clusters", "centroids", "meters"))
@@ -61,14 +64,19 @@ MESSAGES_JOB = dg.define_asset_job(
 )
 HISTORY_JOB = dg.define_asset_job("history", _selection(*_DAILY_KEYS), description="Readings and weather of days.")
 DERIVED_JOB = dg.define_asset_job(
-    "derived", _selection(*_DERIVED_KEYS, *_SETTLEMENT_KEYS), description="What follows from readings that changed."
+    "derived",
+    _selection(*_DERIVED_KEYS, *_SETTLEMENT_KEYS, *_STANDING_KEYS),
+    description="What follows from readings that changed.",
 )
 DAY_JOB = dg.define_asset_job(
     "day",
     _selection(
-        *_DAILY_KEYS, "anomalies/flags", "anomalies/events", "anomalies/ranking", "marts/daily_energy", *_USAGE_KEYS
+        *_DAILY_KEYS,
+        *("anomalies/flags", "anomalies/events", "anomalies/ranking", "marts/daily_energy"),
+        *_USAGE_KEYS,
+        *_SETTLEMENT_KEYS,
     ),
-    description="Readings, weather, flags and energy of days.",
+    description="Readings, weather, flags, energy and bills of days.",
 )
 DELIVERY_JOB = dg.define_asset_job(
     "delivery",

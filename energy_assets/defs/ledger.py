@@ -18,7 +18,7 @@ from energy_assets.contracts import (
 )
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import checked_window, contract_checks
-from energy_assets.defs.partitions import DAILY, DELIVERY_DATE, NEWEST_DATA_OF_DELIVERY, delivery_dates_of
+from energy_assets.defs.partitions import DAILY, DELIVERY_DATE, delivery_dates_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, OWNERS, looks_of, report, run_message
 from energy_assets.lake import Change, Lake
 from energy_assets.ledger.findings import (
@@ -106,18 +106,13 @@ def promotion_ledger(
     specs=[
         dg.AssetSpec(
             description=table.description,
-            deps=[
-                PRICE_LEDGER,
-                PROMOTION_LEDGER,
-                dg.AssetDep(SETTLEMENT_LEDGER, partition_mapping=NEWEST_DATA_OF_DELIVERY),
-            ],
+            deps=[PRICE_LEDGER, SETTLEMENT_LEDGER, PROMOTION_LEDGER],
             freshness_policy=FRESH_EVERY_MORNING,
             **looks_of(table),
         )
+        # Of no partition: the log is remembered as it is, whichever run appended to it.
         for table in _TABLES
     ],
-    partitions_def=DELIVERY_DATE,
-    backfill_policy=BACKFILL_IN_ONE_RUN,
 )
 def ledger_memory(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]

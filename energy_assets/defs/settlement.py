@@ -20,7 +20,7 @@ from energy_assets.contracts import (
 )
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import checked_window, contract_checks
-from energy_assets.defs.partitions import DAILY, DELIVERY_DATE, NEWEST_DATA_OF_DELIVERY, window_of
+from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.lake import Change, Commit, Lake
 from energy_assets.prices.daily import zones_of
@@ -168,13 +168,8 @@ def statements_are_the_sum_of_their_days(
 @dg.asset(
     **looks_of(SETTLEMENT_TO_DATE),
     description=SETTLEMENT_TO_DATE.description,
-    partitions_def=DELIVERY_DATE,
-    backfill_policy=BACKFILL_IN_ONE_RUN,
-    deps=[
-        dg.AssetDep(SETTLEMENT_DAYS.asset_key, partition_mapping=NEWEST_DATA_OF_DELIVERY),
-        FORECASTS_LOAD.asset_key,
-        PRICES_CURVES.asset_key,
-    ],
+    # Of no partition: it is of the newest settled day and the newest forecast, whichever run made them.
+    deps=[SETTLEMENT_DAYS.asset_key, FORECASTS_LOAD.asset_key, PRICES_CURVES.asset_key],
     freshness_policy=FRESH_EVERY_MORNING,
 )
 def bill_to_date(

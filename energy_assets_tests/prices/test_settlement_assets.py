@@ -235,3 +235,22 @@ def test_a_premise_without_a_meter_that_counts_has_no_bill(fresh: Village) -> No
     assert fresh.settle(FIRST, LAST).success
     assert fresh.lake.count(SETTLEMENT_DAYS) == 0
     assert fresh.lake.count(SETTLEMENT_STATEMENTS) == 0
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        pytest.param("day", {"settlement/days", "settlement/statements", "ledger/settlement_ledger"}, id="the night"),
+        pytest.param(
+            "derived", {"settlement/days", "settlement/statements", "ledger/settlement_ledger"}, id="late readings"
+        ),
+        pytest.param(
+            "delivery", {"settlement/to_date", "ledger/price_ledger", "ledger/entries"}, id="once prices are there"
+        ),
+    ],
+)
+def test_bills_and_their_log_are_part_of_every_night(job: str, expected: set[str]) -> None:
+    from energy_assets.definitions import defs
+
+    keys = {key.to_user_string() for key in defs.resolve_job_def(job).asset_layer.selected_asset_keys}
+    assert expected <= keys
