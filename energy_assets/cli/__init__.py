@@ -8,6 +8,7 @@ import sys
 from rich.markup import escape
 
 from energy_assets.cli import (
+    ahead,
     anomalies,
     backtest,
     explain,
@@ -30,6 +31,7 @@ from energy_assets.cli.root import app, console
 from energy_assets.errors import EnergyAssetsError
 
 __all__ = [
+    "ahead",
     "anomalies",
     "app",
     "backtest",
