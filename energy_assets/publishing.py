@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 HISTORY_DAYS = 31
 _SETTLED_WITHIN_S = 30.0
 _LOOKED_EVERY_S = 0.2
+_OVERDUE_AFTER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +143,42 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Health:
+    """How the publisher did at its last look: when, how much it sent, what went wrong, and when the next look is due."""
+
+    looked_at_utc: str
+    due_at_utc: str
+    published: int
+    trouble: str | None = None
+
+    def keep(self, path: Path) -> None:
+        """Write it to a file, which is replaced whole."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        draft.replace(path)
+
+
+def troubles_of(path: Path, *, now: datetime) -> str | None:
+    """Return what is wrong with the publisher by its health file; None where it is well."""
+    try:
+        health = Health(**json.loads(path.read_text(encoding="utf-8")))
+        due = datetime.fromisoformat(health.due_at_utc)
+    except (OSError, ValueError, TypeError):
+        return "No publisher has reported yet; start one with `energy publish`."
+    if now > due + _OVERDUE_AFTER:
+        return f"The publisher has been silent since {health.looked_at_utc}; look at its log."
+    return health.trouble
+
+
+@dataclass(frozen=True, kw_only=True)
 class Publisher:
     """Looks at the lake and sends what changed; `connect` makes a connection that was not entered yet."""
 
     lake: Lake
     memory: Memory
     connect: Callable[[], Sender]
+    health_file: Path
     zone: str | None = None
 
     def publish_once(self, *, now: datetime) -> int:
@@ -175,10 +206,19 @@ class Publisher:
                         count = self._publish(sender, now=now)
                         if count:
                             yield now, count
-                        _wait(clock, min(now + timedelta(seconds=every_s), _next_slot(now)), is_over)
+                        due = min(now + timedelta(seconds=every_s), _next_slot(now))
+                        self._report(now, due, published=count)
+                        _wait(clock, due, is_over)
             except (LakeError, SourceError) as error:
                 _LOG.warning("%s Trying again in %.0f s.", error, every_s)
-                _wait(clock, clock() + timedelta(seconds=every_s), is_over)
+                due = clock() + timedelta(seconds=every_s)
+                self._report(clock(), due, published=0, trouble=str(error))
+                _wait(clock, due, is_over)
+
+    def _report(self, now: datetime, due: datetime, *, published: int, trouble: str | None = None) -> None:
+        Health(looked_at_utc=now.isoformat(), due_at_utc=due.isoformat(), published=published, trouble=trouble).keep(
+            self.health_file
+        )
 
     def _publish(self, sender: Sender, *, now: datetime) -> int:
         changed = self.memory.changed(publications(self.lake, now=now, zone=self.zone))

@@ -14,7 +14,7 @@ import pytest
 from energy_assets.contracts import MARTS_DAILY_ENERGY, MARTS_OUTLOOK, PRICES_CURVES, Window
 from energy_assets.lake import Lake
 from energy_assets.messaging.sending import Sender
-from energy_assets.publishing import Memory, Publication, Publisher, publications
+from energy_assets.publishing import Memory, Publication, Publisher, publications, troubles_of
 from energy_assets.settings import Settings
 from energy_assets_tests.messaging.embedded import Embedded
 from energy_assets_tests.messaging.listening import listening
@@ -135,6 +135,7 @@ def test_only_what_changed_is_sent_and_the_rest_is_at_the_broker_for_a_new_subsc
                 lake=lake,
                 memory=Memory(tmp_path / "published.json"),
                 connect=lambda: Sender(broker.endpoint, client_id="publisher", version="3.1.1"),
+                health_file=tmp_path / "health.json",
             )
             return publisher.publish_once(now=now)
 
@@ -177,18 +178,22 @@ def test_a_broker_that_is_away_is_tried_again_until_it_is_over(lake: Lake, tmp_p
     with Embedded(tmp_path / "broker") as broker:
         broker.stop(15)
         looks = 0
+        health_file = tmp_path / "health.json"
+        assert "start one with `energy publish`" in (troubles_of(health_file, now=NOW) or "")
 
         def is_over() -> bool:
             nonlocal looks
             looks += 1
             if looks == 5:
+                assert "cannot be reached" in (troubles_of(health_file, now=NOW) or "")
                 broker.start()
-            return bool(found) or looks > 400
+            return len(found) > 0 and troubles_of(health_file, now=NOW) is None or looks > 400
 
         publisher = Publisher(
             lake=lake,
             memory=Memory(tmp_path / "published.json"),
             connect=lambda: Sender(broker.endpoint, client_id="p", version="3.1.1", patience_s=0.1),
+            health_file=health_file,
         )
         found: list[int] = []
         began = time.monotonic()
@@ -199,3 +204,5 @@ def test_a_broker_that_is_away_is_tried_again_until_it_is_over(lake: Lake, tmp_p
         for _, count in publisher.publish_on(every_s=0.3, clock=clock, is_over=is_over):
             found.append(count)
         assert found[0] > 0
+        assert troubles_of(health_file, now=NOW) is None
+        assert "has been silent since 2026-03-20" in (troubles_of(health_file, now=NOW + timedelta(hours=1)) or "")

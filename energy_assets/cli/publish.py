@@ -22,19 +22,28 @@ def publish(
         str | None, typer.Option(help="Zone of the bare price on energy/price. Default: the first.")
     ] = None,
     client_id: Annotated[str, typer.Option(help="Name of the connection at the broker.")] = "publisher",
+    status: Annotated[
+        bool, typer.Option("--status", help="Say how the publisher does; exit code 1 if not well.")
+    ] = False,
 ) -> None:
     """Publish energy, forecasts and prices over MQTT at QoS 1, retained; of each only what changed."""
     from energy_assets.lake import Lake
     from energy_assets.messaging.endpoint import endpoint_of
     from energy_assets.messaging.sending import Sender
-    from energy_assets.publishing import Memory, Publisher
+    from energy_assets.publishing import Memory, Publisher, troubles_of
 
     settings = load_settings()
+    health_file = settings.home / "mqtt" / "publisher.json"
+    if status:
+        trouble = troubles_of(health_file, now=datetime.now(UTC))
+        console.print(trouble or "The publisher is well.", highlight=False, soft_wrap=True)
+        raise typer.Exit(1 if trouble else 0)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
     publisher = Publisher(
         lake=Lake.from_settings(settings),
         memory=Memory(settings.home / "mqtt" / "published.json"),
         connect=lambda: Sender(endpoint_of(settings), client_id=client_id, version=settings.mqtt_version),
+        health_file=health_file,
         zone=zone,
     )
     if once:
