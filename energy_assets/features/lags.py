@@ -53,6 +53,8 @@ LEVEL_FEATURES = (
     "week_shift_kwh",
     "week_change_kwh",
     "day_ratio",
+    "hours_6_shift_kwh",
+    "weeks_trend_kwh",
 )
 LOAD_FEATURES = (*SLOT_FEATURES, *LEVEL_FEATURES)
 
@@ -88,7 +90,8 @@ def slot_features(known: Known, *, meter: Ints, slot: Ints, calendar: Calendar) 
 
 def level_features(known: Known) -> dict[str, Floats]:
     """Return LEVEL_FEATURES [meter], the same for all slots of an issue."""
-    per_day, per_hours_3 = known.slots_per_day, max(3 * 60 // known.interval_minutes, 1)
+    per_day = known.slots_per_day
+    per_hours_3, per_hours_6 = (max(hours * 60 // known.interval_minutes, 1) for hours in (3, 6))
     day, week, month = known.last(1), known.last(7), known.last(28)
     same_weekdays = [known.recent[:, -(7 * back + 7) * per_day : -7 * back * per_day] for back in (1, 2, 3, 4)]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -108,6 +111,8 @@ def level_features(known: Known) -> dict[str, Floats]:
             "day_shift_kwh": mean_of_known(left[:, -per_day:]),
             "week_shift_kwh": mean_of_known(left),
             "week_change_kwh": mean_of_known(change),
+            "hours_6_shift_kwh": mean_of_known(left[:, -per_hours_6:]),
+            "weeks_trend_kwh": mean_of_known(week) - mean_of_known(known.last(14)[:, : 7 * per_day]),
         }
         columns["trend_kwh"] = columns["week_mean_kwh"] - columns["month_mean_kwh"]
         ratio = columns["day_mean_kwh"] / columns["week_mean_kwh"]

@@ -34,6 +34,8 @@ WEATHER_FEATURES = (
     "cooling_degrees_c",
     "temperature_change_day_c",
     "temperature_change_week_c",
+    "temperature_since_yesterday_c",
+    "temperature_since_last_week_c",
 )
 HOURS_BEFORE = 168
 HOURS_AFTER = 96
@@ -109,6 +111,8 @@ def weather_features(
         "cooling_degrees_c": np.maximum(of_day - np.float32(COOLING_BASE_C), 0),
         "temperature_change_day_c": of_day - before_day,
         "temperature_change_week_c": of_day - before_week,
+        "temperature_since_yesterday_c": at_slots(temperature - _earlier(temperature, hours=24)),
+        "temperature_since_last_week_c": at_slots(temperature - _earlier(temperature, hours=168)),
     }
 
 
@@ -116,6 +120,10 @@ def trailing_mean(series: Floats, *, hours: int) -> Floats:
     """Return the mean of what is known in the last `hours` values, this one included."""
     padded = np.concatenate([np.full(hours - 1, np.nan, dtype=np.float32), series])
     return mean_of_known(np.lib.stride_tricks.sliding_window_view(padded, hours))
+
+
+def _earlier(series: Floats, *, hours: int) -> Floats:
+    return np.concatenate([np.full(hours, np.nan, dtype=np.float32), series[:-hours]])
 
 
 def as_its_own_forecast(observed: pl.DataFrame, *, issues: Sequence[datetime]) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from energy_assets.features.history import Floats, Ints
 from energy_assets.models import boosting
 from energy_assets.models.design import noise_unit
 
-HALF_LIFE_DAYS = 45.0
+HALF_LIFE_DAYS = 30.0
 _SHAPE: dict[str, object] = {
     "objective": "reg:quantileerror",
     "quantile_alpha": list(LEVELS.values()),
@@ -36,7 +36,7 @@ _WIDEST = 50.0
 _LEVELS = np.array(list(LEVELS.values()))
 _LOW, _MIDDLE, _HIGH = 0, 3, 6
 _DAYS_FOR_HALF_BELIEF = 30.0
-_DAYS_FOR_METER = 60.0
+_DAYS_FOR_METER = 40.0
 _KEPT_SCORES = 40_000
 _LEAST_ROWS = 300
 

@@ -20,7 +20,7 @@ Doubles = npt.NDArray[np.float64]
 
 HORIZON_HOURS = (6.0, 12.0, 24.0)
 """Borders of the stretches of lead time that have shares of their own."""
-HALF_LIFE_DAYS = 60.0
+HALF_LIFE_DAYS = 40.0
 _DAYS_FOR_HALF_BELIEF = 45.0
 _PRIOR_STRENGTH = 0.05
 _HUBER = 1.0

@@ -159,6 +159,8 @@ def test_lags_levels_and_target_by_hand():
     assert first["week_mean_kwh"] == now - 84.5
     assert first["month_min_kwh"] == now - 28 * 24
     assert first["week_change_kwh"] == 7 * 24
+    assert first["hours_6_shift_kwh"] == 7 * 24 * 2.5  # above the mean of four weeks before, wherever one looks
+    assert first["weeks_trend_kwh"] == 7 * 24
     assert first["scale_kwh"] == now - 14 * 24 - 0.5
     assert first["energy_kwh"] == now + 5
     assert first["energy_known_at_utc"] == issue + timedelta(hours=6)
@@ -260,6 +262,8 @@ def test_temperature_means_by_hand():
     assert row["temperature_24h_mean_c"] == at - 11.5
     assert row["temperature_72h_mean_c"] == at - 35.5
     assert row["temperature_change_day_c"] == 11  # the mean of the last 24 h, 11 hours after that of the issue
+    assert row["temperature_since_yesterday_c"] == 24
+    assert row["temperature_since_last_week_c"] == 168
     assert row["cooling_degrees_c"] == at - 11.5 - 18
     assert row["heating_degrees_c"] == 0
     assert np.isnan(row["wind_speed_ms"])
