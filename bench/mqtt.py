@@ -1,4 +1,4 @@
-"""What the recorder takes and what it survives, on a real Mosquitto: `python bench/mqtt.py throughput|latency|faults`.
+"""What the recorder takes and survives, on a real Mosquitto: `python bench/mqtt.py throughput|latency|faults|staging`.
 
 `throughput`: messages a second that are durable and acknowledged, CPU per message and memory, interleaved in one run
 with subscribers that store nothing: a bare socket that only acknowledges, `mosquitto_sub` where it is found, and paho,
@@ -475,13 +475,17 @@ def main() -> int:
         _play(role, int(port), int(wanted), Path(folder))
         return 0
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["throughput", "latency", "faults"])
+    parser.add_argument("part", choices=["throughput", "latency", "faults", "staging"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inflight", type=int, default=10_000, help="Mosquitto's max_inflight_messages")
     parser.add_argument("--messages", type=int, default=MESSAGES)
     arguments = parser.parse_args()
     if arguments.part == "throughput":
         return 0 if throughput(arguments.rounds, arguments.messages, arguments.inflight) else 1
+    if arguments.part == "staging":
+        from bench.mqtt_staging import staging_speed
+
+        return 0 if staging_speed(arguments.rounds, max(arguments.messages, 1_000_000)) else 1
     return 0 if {"latency": latency, "faults": faults}[arguments.part]() else 1
 
 

@@ -202,7 +202,10 @@ class PayloadMapping(BaseModel):
         for group, numbers in enumerate(self.rule_groups()):
             paths = paths_of([rules[number] for number in numbers])
             rows += [_rule_row(rules[number], number=number, group=group, paths=paths) for number in numbers]
-        return pl.DataFrame(rows, schema=_RULES, orient="row")
+        found = pl.DataFrame(rows, schema=_RULES, orient="row")
+        # Of rules that ignore what is absent one is enough to say that it was.
+        alike = pl.col("rule").cum_count().over("group_number", "where_at", "equals", "absent")
+        return found.with_columns(is_spare=(pl.col("absent") == "ignore") & (alike > 1))
 
     def topic_rules(self, topics: pl.Series, *, source: str) -> pl.DataFrame:
         """Return topic, rule and the meter's id as far as the topic says it, for every topic and rule that matches."""

@@ -1,13 +1,12 @@
 -- What the rules of a group find in payloads that hold an array of values: a cell for each, beside its own time where
 -- there is an array of times too.
 WITH documents AS (
-    SELECT messages.* EXCLUDE (payload), topics.topic_number,
+    SELECT messages.* EXCLUDE (payload),
            CASE WHEN $is_csv AND json_valid('[' || payload || ']') THEN '[' || payload || ']'
                 WHEN $is_csv THEN NULL
                 WHEN json_valid(payload) THEN payload END AS document
-    FROM temp.incoming_messages AS messages
-    JOIN temp.known_topics AS topics ON topics.topic = messages.topic
-    WHERE topics.group_number = $group AND messages.encoding IS NULL AND messages.fault IS NULL
+    FROM temp.routed_messages AS messages
+    WHERE topic_number IN (SELECT topic_number FROM temp.known_topics WHERE group_number = $group)
       AND ($is_csv OR contains(payload, '['))
 ),
 parsed AS (

@@ -1,11 +1,10 @@
 -- What the rules of a group find in payloads that hold an array of records.
 WITH documents AS (
-    SELECT messages.* EXCLUDE (payload), topics.topic_number, json_valid(payload) AS is_json,
+    SELECT messages.* EXCLUDE (payload), json_valid(payload) AS is_json,
            CASE WHEN json_valid(payload) AND json_type(payload, $each) = 'ARRAY'
                 THEN json_extract(payload, $each)::JSON[] END AS records
-    FROM temp.incoming_messages AS messages
-    JOIN temp.known_topics AS topics ON topics.topic = messages.topic
-    WHERE topics.group_number = $group AND messages.encoding IS NULL AND messages.fault IS NULL
+    FROM temp.routed_messages AS messages
+    WHERE topic_number IN (SELECT topic_number FROM temp.known_topics WHERE group_number = $group)
 ),
 listed AS (
     SELECT *, unnest(CASE WHEN coalesce(len(records), 0) = 0 THEN [0] ELSE range(1, len(records) + 1) END) AS position

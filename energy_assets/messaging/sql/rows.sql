@@ -8,7 +8,7 @@ typed AS (
            CASE WHEN rules.time_at IS NULL OR (is_timeless AND time_text IS NULL) THEN at_utc
                 WHEN format = 'unix_s' THEN make_timestamptz(try_cast(try_cast(time_text AS DOUBLE) * 1e6 AS BIGINT))
                 WHEN format = 'unix_ms' THEN make_timestamptz(try_cast(try_cast(time_text AS DOUBLE) * 1e3 AS BIGINT))
-                WHEN time_text[-1] IN ('Z', 'z') OR (time_text[-6] IN ('+', '-') AND time_text[-3] = ':')
+                WHEN suffix(time_text, 'Z') OR (time_text[-6] IN ('+', '-') AND time_text[-3] = ':')
                 THEN try_cast(time_text AS TIMESTAMPTZ)
                 WHEN contains(time_text, ':') AND regexp_matches(time_text, '[0-9][+-][0-9]{2}([0-9]{2})?$')
                 THEN try_cast(regexp_replace(time_text, '([+-][0-9]{2})([0-9]{2})$', '\1:\2') AS TIMESTAMPTZ)

@@ -7,5 +7,5 @@ SELECT batch, line_number,
        CASE WHEN fault IS NULL AND topics.topic IS NULL AND $others = 'ignore' THEN 'ignored' END AS gone,
        false AS is_undated, false AS is_repeat
 FROM temp.incoming_messages AS messages
-LEFT JOIN (SELECT DISTINCT topic FROM temp.known_topics) AS topics ON topics.topic = messages.topic
+LEFT JOIN temp.topic_numbers AS topics ON topics.topic = messages.topic
 WHERE fault IS NOT NULL OR topics.topic IS NULL OR encoding IS NOT NULL
