@@ -1,8 +1,8 @@
-"""Commands of settlement: a premise's bill, as its household reads it."""
+"""Commands of settlement: a premise's bill as its household reads it, and what the next months may cost it."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import polars as pl
 
     from energy_assets.prices.bill import Bill
+    from energy_assets.prices.zones import ZoneConfig
+
+_HISTORY_DAYS = 425  # fourteen months: the season a year ago, and the weeks around it
+
+_NEIGHBOURS = 60  # premises of the zone whose past errors say how wide a range is
 
 settlement = typer.Typer(help="Bills and statements.", no_args_is_help=True)
 app.add_typer(settlement, name="settlement")
@@ -109,3 +114,68 @@ def _print_bill(title: str, *, row: dict[str, Any], bill: Bill) -> None:
     console.print(grid, highlight=False)
     for remark in bill.remarks:
         console.print(f"· {remark}", highlight=False)
+
+
+@settlement.command("outlook")
+def look_ahead(
+    premise: Annotated[str, typer.Argument(help="Whose outlook, as in metering.premises.")],
+    days: Annotated[int, typer.Option(min=7, max=90, help="How far ahead.")] = 90,
+) -> None:
+    """Show what the next 7, 30, 60 and 90 days may cost a premise, or earn it."""
+    from rich.table import Table as Grid
+
+    from energy_assets.prices.outlook import costs_ahead
+
+    history, settled, zone = _history_of(premise)
+    first: date = settled["local_date"][-1] + timedelta(days=1)
+    made = costs_ahead(history, premise_id=premise, settled=settled, first_day=first, days=days)
+    title = f"{premise}: from {first:%d.%m.%Y}, likely (and eight of ten times within)"
+    grid = Grid(title=title, title_justify="left", min_width=len(title))
+    for name in ("days", "drawn kWh", "fed in kWh", f"cost {zone.currency_code}", f"profit {zone.currency_code}"):
+        grid.add_column(name, justify="right")
+    grid.add_column(f"balance {zone.currency_code}", justify="right", no_wrap=True)
+    for row in made.iter_rows(named=True):
+        cells = []
+        for name, digits in (("drawn_kwh", 0), ("fed_kwh", 0), ("cost", 2), ("profit", 2), ("balance", 2)):
+            values = [row[f"{name}_{level}"] for level in ("q10", "q50", "q90")]
+            shown = digits if max(map(abs, values)) < 1000 else 0
+            low, likely, high = (f"{value:,.{shown}f}" for value in values)
+            cells.append(f"{likely} ({low} to {high})" if row[f"{name}_q90"] else "–")
+        grid.add_row(str(row["days"]), *cells)
+    console.print(grid, highlight=False)
+    console.print("At what a kWh cost and earned you in the last four weeks; fixed charge and peak share come on top.")
+
+
+def _history_of(premise: str) -> tuple[pl.DataFrame, pl.DataFrame, ZoneConfig]:
+    """Return up to 14 months of daily use of a premise and some neighbours, its settled days, and its zone."""
+    import polars as pl
+
+    from energy_assets.contracts import METERS, READINGS_INTERVAL, SETTLEMENT_DAYS, SITES, Window
+    from energy_assets.lake import Lake
+    from energy_assets.prices.daily import zones_of
+    from energy_assets.prices.outlook import daily_use
+    from energy_assets.prices.periods import on_slots
+    from energy_assets.prices.usage import READ_COLUMNS, counted_meters, use_of_days
+
+    settings = load_settings()
+    lake = Lake.from_settings(settings, author="cli")
+    settled = lake.read(SETTLEMENT_DAYS, where={"premise_id": premise}).sort("local_date")
+    if settled.is_empty():
+        lake.close()
+        raise ContractError(f"{premise} has no settled day; the night, or `energy nightly`, settles them.")
+    members = counted_meters(lake.read(METERS, where={"site_id": settled["zone_id"][-1]}))
+    neighbours = sorted(set(members["premise_id"].to_list()) - {premise})[:_NEIGHBOURS]
+    members = members.filter(members["premise_id"].is_in([premise, *neighbours]))
+    sites = lake.read(SITES, where={"site_id": settled["zone_id"][-1]})
+    (zone,) = zones_of(settings.home / "zones", sites=sites, currency_code=settings.currency_code)
+    last = settled["local_date"][-1]
+    dates = [last - timedelta(days=back) for back in range(_HISTORY_DAYS, -1, -1)]
+    window = Window.of_days(dates[0], last + timedelta(days=1))
+    meters = members["meter_id"].to_list()
+    readings = lake.read(READINGS_INTERVAL, window, columns=READ_COLUMNS, where={"meter_id": meters})
+    lake.close()
+    no_curves = pl.DataFrame(
+        schema={"zone_id": pl.String, "delivery_date": pl.Date, "revision": pl.Int64, "interval_minutes": pl.Int64}
+    )
+    days = on_slots([(zone, each) for each in dates], curves=no_curves, members=members)
+    return daily_use(use_of_days(readings, members=members, days=days)), settled, zone

@@ -1,53 +1,111 @@
-"""What is still to come: a household's cost or profit per day, for as long as its forecast reaches."""
+"""What the next weeks and months may cost a premise or earn it: its energy to 90 days ahead, at what it cost lately.
+
+No price is published that far. What a kWh drawn cost and a kWh fed in earned over the last settled weeks holds all of a
+premise's tariff, habits and community, and is taken to go on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+import numpy as np
 import polars as pl
 
+from energy_assets.contracts.settlement import AMOUNT_UNITS_PER_CURRENCY
 from energy_assets.errors import ContractError
-from energy_assets.prices.zones import ZoneConfig
+from energy_assets.forecasts.outlook import LONGEST_DAYS, outlook
+from energy_assets.prices.usage import DayUse
+
+RECENT_DAYS = 28
+_LEAST_READ = 0.9
+_SIDES = ("drawn", "fed")
+_LEVELS = ("q10", "q50", "q90")
 
 
-def household_costs(forecast: pl.DataFrame, *, curves: pl.DataFrame, zone: ZoneConfig) -> pl.DataFrame:
-    """Return energy and cost of a household per local day, for as long as the forecast reaches.
+def daily_use(uses: Iterable[DayUse]) -> pl.DataFrame:
+    """Return meter_id (`<premise_id>|drawn` or `|fed`), local_date and energy_kwh; null where a tenth was not read."""
+    frames = [pl.DataFrame(schema={"meter_id": pl.String, "local_date": pl.Date, "energy_kwh": pl.Float64})]
+    for use in uses:
+        is_read = 1.0 - use.is_estimated.mean(axis=0) >= _LEAST_READ
+        for side, energy in zip(_SIDES, (use.import_wh, use.export_wh), strict=True):
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "meter_id": [f"{premise}|{side}" for premise in use.premise_ids],
+                        "local_date": use.day.local_date,
+                        "energy_kwh": np.where(is_read, energy.sum(axis=0) / 1000.0, np.nan),
+                    }
+                ).with_columns(pl.col("energy_kwh").fill_nan(None))
+            )
+    return pl.concat(frames)
+
+
+def costs_ahead(
+    history: pl.DataFrame, *, premise_id: str, settled: pl.DataFrame, first_day: date, days: int = LONGEST_DAYS
+) -> pl.DataFrame:
+    """Return energy, cost, profit and balance of a premise over the next 7, 30, 60 and 90 days.
 
     Args:
-        forecast: starts_at_utc, consumption_kwh, production_kwh per slot.
-        curves: starts_at_utc, price_units, export_price_units, and `origin` where a price is not published yet.
-        zone: The price zone; its time zone makes the days.
+        history: As `daily_use` returns it: the weeks before `first_day`, better a year and more. The ranges learn from
+            the errors of all premises in it, so give some of the neighbours as well.
+        premise_id: Whose outlook.
+        settled: Rows of SETTLEMENT_DAYS of the premise; those of the last RECENT_DAYS say what a kWh costs and earns.
+        first_day: First day of the outlook.
+        days: How far it reaches, at most 90.
 
     Returns:
-        local_day, consumption_kwh, production_kwh, cost (currency; what is drawn at the price), profit (currency; what
-        is fed in at the feed-in price), balance (profit less cost), published_share of the slots.
+        days; drawn_kwh, fed_kwh, cost, profit (currency) with _q10, _q50, _q90 each; balance_q10, _q50, _q90: profit
+        less cost, its ends those of both at once, the widest range.
+
+    Raises:
+        ContractError: fewer than 14 of the last 56 days were read, or none of the last RECENT_DAYS is settled.
     """
-    net = pl.col("consumption_kwh") - pl.col("production_kwh")
-    priced = _priced(forecast, curves=curves).with_columns(
-        local_day=pl.col("starts_at_utc").dt.convert_time_zone(zone.timezone).dt.date(),
-        cost=pl.max_horizontal(net, 0.0) * pl.col("price_units") / 1e5,
-        profit=pl.max_horizontal(-net, 0.0) * pl.col("export_price_units") / 1e5,
-        published=(pl.col("origin") == "published") if "origin" in curves.columns else pl.lit(value=True),
-    )
-    return (
-        priced.group_by("local_day")
-        .agg(
-            pl.col("consumption_kwh", "production_kwh", "cost", "profit").sum(),
-            published_share=pl.col("published").mean(),
-        )
-        .with_columns(balance=pl.col("profit") - pl.col("cost"))
-        .sort("local_day")
-    )
-
-
-def _priced(forecast: pl.DataFrame, *, curves: pl.DataFrame) -> pl.DataFrame:
-    names = ["price_units", "export_price_units", *(["origin"] if "origin" in curves.columns else [])]
-    order = [name for name in ("revision", "starts_at_utc") if name in curves.columns]
-    latest = curves.sort(order).group_by("starts_at_utc").agg(pl.col(names).last())
-    priced = forecast.join(latest, on="starts_at_utc", how="left", validate="1:1")
-    absent = priced.filter(pl.col("price_units").is_null())
-    if absent.height:
-        first = absent["starts_at_utc"].sort()[0]
+    recent = settled.filter(pl.col("local_date") >= first_day - timedelta(days=RECENT_DAYS))
+    if recent.is_empty():
         raise ContractError(
-            f"{absent.height} slots of the forecast have no price, first {first}; "
-            f"extend the prices with horizon.extended_prices."
+            f"No day of the {RECENT_DAYS} before {first_day} is settled; materialise settlement/days up to it."
         )
-    return priced
+    totals = outlook(history, first_day=first_day, days=days).totals
+    own = [f"{premise_id}|{side}" for side in _SIDES]
+    if totals.filter(pl.col("meter_id").is_in(own)).is_empty():
+        raise ContractError(f"Fewer than 14 of the 56 days before {first_day} were read: too few to look ahead from.")
+    cost, profit = _rates(recent)
+    drawn, fed = (
+        totals.filter(pl.col("meter_id") == name).select(
+            pl.col("days").cast(pl.Int64),
+            *(pl.col(level).clip(lower_bound=0.0).alias(f"{side}_kwh_{level}") for level in _LEVELS),
+        )
+        for name, side in zip(own, _SIDES, strict=True)
+    )
+    both = drawn.join(fed, on="days", how="full", coalesce=True).fill_null(0.0).sort("days")
+    return both.with_columns(
+        *(pl.col(f"drawn_kwh_{level}").mul(cost).alias(f"cost_{level}") for level in _LEVELS),
+        *(pl.col(f"fed_kwh_{level}").mul(profit).alias(f"profit_{level}") for level in _LEVELS),
+    ).with_columns(
+        balance_q10=pl.col("profit_q10") - pl.col("cost_q90"),
+        balance_q50=pl.col("profit_q50") - pl.col("cost_q50"),
+        balance_q90=pl.col("profit_q90") - pl.col("cost_q10"),
+    )
+
+
+def _rates(recent: pl.DataFrame) -> tuple[float, float]:
+    """Return what a kWh drawn cost and a kWh fed in earned, in currency.
+
+    What the community spared counts as earned where a premise feeds in, else it lowers the cost.
+    """
+    sums = recent.select(
+        paid=(pl.col("baseline_amount") + pl.col("deviation_amount")).sum(),
+        earned=pl.col("feed_in_credit").sum(),
+        spared=pl.col("community_credit").sum(),
+        drawn=pl.col("import_wh").sum(),
+        fed=pl.col("export_wh").sum(),
+    ).row(0, named=True)
+    paid, earned = (
+        (sums["paid"], sums["earned"] + sums["spared"])
+        if sums["fed"]
+        else (sums["paid"] - sums["spared"], sums["earned"])
+    )
+    per_wh = 1000.0 / AMOUNT_UNITS_PER_CURRENCY
+    cost = paid / sums["drawn"] * per_wh if sums["drawn"] else 0.0
+    return cost, earned / sums["fed"] * per_wh if sums["fed"] else 0.0

@@ -23,6 +23,7 @@ from energy_assets_tests.prices.use import meters, readings
 ZONE = ZoneConfig(zone_id="village", timezone="Europe/Berlin")
 FIRST, LAST = date(2026, 5, 25), date(2026, 7, 2)
 JUNE = date(2026, 6, 1)
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _ZONE_FILE = """
 zone_id = "village"
 timezone = "Europe/Berlin"
@@ -92,7 +93,7 @@ class Village:
         resolved = dg.Definitions(
             assets=assets, asset_checks=definitions, jobs=[job], resources=self._resources
         ).resolve_job_def("checks")
-        done = resolved.execute_in_process(raise_on_error=False)
+        done = resolved.execute_in_process(run_config=_QUIET, raise_on_error=False)
         return {each.check_name for each in done.get_asset_check_evaluations() if not each.passed}
 
     @property
@@ -104,6 +105,7 @@ class Village:
             definitions,  # type: ignore[arg-type]
             tags={PARTITION_RANGE_START: first.isoformat(), PARTITION_RANGE_END: last.isoformat()},
             resources=self._resources,
+            run_config=_QUIET,
             raise_on_error=False,
         )
 
