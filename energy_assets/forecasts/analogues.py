@@ -23,12 +23,12 @@ USED = (
 _PULL_OF_LATEST = 0.25
 _DAYS_OF_POOL = 1.0
 _FEW_DAYS = 4
-_WIDER = 1.08
 _WIDER_WITH_FEW_DAYS = 1.2
 _WIDER_FOR_ANOTHER_KIND = 1.5
-_WIDER_AFTER_A_WEEK, _WIDER_AFTER_FOUR_WEEKS = 1.1, 1.3
+_WIDER_AFTER_A_WEEK, _WIDER_AFTER_FOUR_WEEKS = 1.05, 1.2
 """Without readings for that long; meters drift."""
 _WORKDAYS_PER_WEEK = 5
+_ROUNDING = 1e-4
 _ISSUE_OF_METER = ["meter_id", "issued_at_utc"]
 
 
@@ -63,14 +63,19 @@ def _counts() -> list[pl.Expr]:
         pl.min_horizontal(latest, pl.when(on_workday).then(3).otherwise(1)),
     )
     # Days that are older than four weeks are in the mean and in neither count; two that differ are two at least.
-    older = pl.when(pl.col("kind_std_kwh") > 0).then(2).otherwise(1)
+    older = pl.when(_differ("kind_std_kwh", "kind_mean_kwh")).then(2).otherwise(1)
     of_kind = pl.max_horizontal(of_kind, older)
     return [
         pl.when(pl.col("kind_mean_kwh").is_not_null()).then(of_kind).otherwise(0).cast(pl.Float64).alias("of_kind"),
-        pl.max_horizontal(latest, 7 * weeks, pl.when(pl.col("days_28_std_kwh") > 0).then(2))
+        pl.max_horizontal(latest, 7 * weeks, pl.when(_differ("days_28_std_kwh", "days_7_mean_kwh")).then(2))
         .cast(pl.Float64)
         .alias("of_any_kind"),
     ]
+
+
+def _differ(deviation: str, mean: str) -> pl.Expr:
+    """Return whether days differ at all; one day alone differs from itself by no more than rounding."""
+    return pl.col(deviation) > _ROUNDING * pl.col(mean).abs().fill_null(0)
 
 
 def _median() -> pl.Expr:
@@ -88,18 +93,23 @@ def _spread() -> pl.Expr:
     pool = pl.coalesce(
         pl.when(pl.col("of_kind") >= _FEW_DAYS).then(pooled_of_kind), pooled_of_any, pooled_of_kind, from_slot_to_slot
     )
-    own, days = pl.col("kind_std_kwh").fill_null(0) ** 2, pl.col("of_kind")
+    days = pl.col("of_kind")
+    own = pl.coalesce(_unbiased("kind_std_kwh", "of_kind"), pl.col("kind_std_kwh") ** 2, pl.lit(0.0))
     variance = (days * own + _DAYS_OF_POOL * pool) / (days + _DAYS_OF_POOL) * (1 + 1 / (days + 1))
     a_year_ago = ((pl.col("analogue_q90_kwh") - pl.col("analogue_q10_kwh")) / (2 * LEVEL_SCORES[5])) ** 2
     variance = pl.coalesce(variance, a_year_ago)
     wider = pl.when(days == 0).then(_WIDER_FOR_ANOTHER_KIND).when(days < _FEW_DAYS).then(_WIDER_WITH_FEW_DAYS)
     unknown = pl.all_horizontal(pl.col(f"lag_{7 * week}d_kwh").is_null() for week in range(1, 5))
     stale = pl.when(pl.col("latest_1_kwh").is_not_null()).then(1.0).when(~unknown).then(_WIDER_AFTER_A_WEEK)
-    return variance.sqrt() * wider.otherwise(_WIDER) * stale.otherwise(_WIDER_AFTER_FOUR_WEEKS)
+    return variance.sqrt() * wider.otherwise(1.0) * stale.otherwise(_WIDER_AFTER_FOUR_WEEKS)
 
 
 def _pooled(deviation: str, count: str) -> pl.Expr:
-    """Return the mean variance over the slots of a meter and issue, each corrected for the few days behind it."""
+    """Return the mean variance over the slots of a meter and issue."""
+    return _unbiased(deviation, count).mean().over(_ISSUE_OF_METER, order_by="starts_at_utc")
+
+
+def _unbiased(deviation: str, count: str) -> pl.Expr:
+    """Return the variance of a slot corrected for the few days behind it; null where one day says nothing of it."""
     days = pl.col(count)
-    of_slot = pl.when(days >= 2).then(pl.col(deviation) ** 2 * days / (days - 1))
-    return of_slot.mean().over(_ISSUE_OF_METER, order_by="starts_at_utc")
+    return pl.when(days >= 2).then(pl.col(deviation) ** 2 * days / (days - 1))
