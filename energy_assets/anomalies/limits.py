@@ -50,11 +50,11 @@ class Limits(BaseModel):
         10, description="Strength from which a slot is flagged; events grow on such slots."
     )
     alert_strength: Annotated[float, Field(gt=0)] = Field(
-        14,
+        15,
         description="Strength that an event must reach once to be an alert; set by the count of alerts, not by labels.",
     )
     unnamed_strength: Annotated[float, Field(gt=0)] = Field(
-        17, description="As alert_strength, for events without a cause of their own: merely above or below."
+        18, description="As alert_strength, for events without a cause of their own: merely above or below."
     )
     alert_gap_hours: Annotated[float, Field(ge=0)] = Field(
         2, description="Missing readings ask for attention once they add up to so many hours."

@@ -45,6 +45,7 @@ def exact_points(grid: Grid, *, first_day: int, capacity_kw: Floats, in_service:
         _negative(grid, first_day=first_day, peaks=peaks, limits=limits),
         _constant_runs(grid, first_day=first_day, limits=limits),
         _leaps(grid, first_day=first_day, peaks=peaks, limits=limits),
+        _collapses(grid, first_day=first_day, limits=limits),
     ]
     joined = pl.concat(frames).unique(["meter", "slot", "rule"], keep="first", maintain_order=True)
     # A data fault by an exact rule scores above whatever is merely odd, so that scores compare across rules.
@@ -259,7 +260,8 @@ def _leaps(grid: Grid, *, first_day: int, peaks: Floats, limits: Limits) -> pl.D
     values = grid.reported_kwh[:, first_slot:]
     peak = np.repeat(peaks, grid.slots_per_day, axis=1)
     high = values > 1.5 * peak
-    brief = _leap_slots(grid, first_day=first_day, peaks=peaks) * grid.hours_per_slot <= limits.spike_hours
+    leaps = _pairs(grid, first_day=first_day) > 1.5 * peaks[:, :, None]
+    brief = _lasted_slots(leaps, slots_per_day=grid.slots_per_day) * grid.hours_per_slot <= limits.spike_hours
     is_leap = (peak > 0) & (values > limits.spike_factor * peak)
     spike = is_leap & high & brief
     times = values / np.where(peak > 0, peak, np.nan)
@@ -272,11 +274,33 @@ def _leaps(grid: Grid, *, first_day: int, peaks: Floats, limits: Limits) -> pl.D
     )
 
 
-def _leap_slots(grid: Grid, *, first_day: int, peaks: Floats) -> Ints:
-    """Return how long the stretch on one side of 1.5 x the day's own usual peak is, back to the day before."""
+def _collapses(grid: Grid, *, first_day: int, limits: Limits) -> pl.DataFrame:
+    """Return where a meter reads, for longer than a spike lasts, a trifle of what its lowest hours usually are."""
+    first_slot = first_day * grid.slots_per_day
+    by_day = grid.by_day(grid.used_kwh)
+    least = np.where(by_day > 0, by_day, np.inf).min(axis=2)
+    lows = rolling_quantile(np.where(least < np.inf, least, np.nan), first_day=first_day, limits=limits, share=0.1)
+    pairs = _pairs(grid, first_day=first_day)
+    trifles = (pairs > 0) & (pairs < lows[:, :, None] / limits.shift_factor)
+    hours = _lasted_slots(trifles, slots_per_day=grid.slots_per_day) * grid.hours_per_slot
+    tail = trifles[:, :, grid.slots_per_day :].reshape(len(by_day), -1)
+    low = np.repeat(lows, grid.slots_per_day, axis=1)
+    reported = grid.reported_kwh[:, first_slot:]
+    said = pl.concat_str(shown("reported"), pl.lit(" where even the lowest hours use "), shown("low"))
+    cells = tail & (hours > limits.spike_hours)
+    return points(cells, "unit_shift", first_slot=first_slot, reason=said, reported=reported, low=low)
+
+
+def _pairs(grid: Grid, *, first_day: int) -> Floats:
+    """Return each day from `first_day` with the day before it, [meter, day, slot of two days]."""
     by_day = grid.by_day(grid.reported_kwh)
-    pairs = np.concatenate([by_day[:, first_day - 1 : -1], by_day[:, first_day:]], axis=2)
-    high = (pairs > 1.5 * peaks[:, :, None]).astype(np.int8).reshape(-1, 2 * grid.slots_per_day)
-    length = lengths_by_day_end(run_starts(high), slots_per_day=2 * grid.slots_per_day, first_day=0)
-    slots: Ints = length[:, grid.slots_per_day :].reshape(len(by_day), -1)
+    pairs: Floats = np.concatenate([by_day[:, first_day - 1 : -1], by_day[:, first_day:]], axis=2)
+    return pairs
+
+
+def _lasted_slots(cells: Bools, *, slots_per_day: int) -> Ints:
+    """Return for each slot of the second day the length of its run of equal cells [meter, day, slot of two days]."""
+    flat = cells.astype(np.int8).reshape(-1, 2 * slots_per_day)
+    length = lengths_by_day_end(run_starts(flat), slots_per_day=2 * slots_per_day, first_day=0)
+    slots: Ints = length[:, slots_per_day:].reshape(len(cells), -1)
     return slots
