@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         "full",
         description="Quick models take a third of the time and are a few percent worse; `energy run` starts with them.",
     )
+    training_device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="Where models are trained; cuda needs the package `xgboost` in place of `xgboost-cpu`."
+    )
+    training_tuning_s: Annotated[int, Field(ge=0)] = Field(
+        0, description="Seconds that a training may search for better parameters, per model; 0 searches none."
+    )
     training_issues: Annotated[int, Field(ge=10)] = Field(
         60, description="Nights before the last four weeks that models learn from."
     )

@@ -61,7 +61,7 @@ def load_models(
     issues = training_issues(lake, settings=settings)
     if not issues or meters.is_empty():
         return dg.MaterializeResult(metadata={"models": "nothing to learn from: no readings, or no meter", "issues": 0})
-    spec = SPECS[settings.training_effort]
+    spec = SPECS[settings.training_effort].model_copy(update={"device": settings.training_device})
     wanted = min(settings.training_rows, _CLASSES_FED * spec.training_rows)
     share = thinning_share(meters, issues=len(issues), rows=wanted)
     features = features_of(
@@ -75,7 +75,7 @@ def load_models(
     rows: list[dict[str, object]] = []
     for (commodity, minutes), group in _classes(features, meters):
         name = registered_name(commodity, interval_minutes=minutes)
-        trained = train(group, spec=spec, seed=_SEED, threads=settings.threads)
+        trained = train(group, spec=spec, seed=_SEED, threads=settings.threads, tuning_s=settings.training_tuning_s)
         if isinstance(trained, str):
             rows.append({"model": name, "version": None, "alias": None, "why": trained})
             continue
@@ -89,7 +89,7 @@ def load_models(
         version = registry.register(
             trained.variants,
             name=name,
-            facts=_facts(trained, group, snapshot_id=snapshot_id, spec=spec),
+            facts=_facts(trained, group, snapshot_id=snapshot_id, spec=trained.spec),
             metrics=trained.metrics,
             plots=plots_of(trained.unseen),
             decision=decision,

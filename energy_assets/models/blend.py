@@ -130,6 +130,16 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     )
 
 
+def out_of_fold(rows: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2) -> tuple[pl.DataFrame, Floats]:
+    """Return rows after the first border and what experts [row, expert] said of them who had not seen them.
+
+    `rows` are in the order of `design.learnable`; predictions are in multiples of the scale.
+    """
+    recipe = Recipe(columns=_columns_for(rows, spec), spec=spec, seed=seed, threads=threads)
+    unseen, predictions, _ = _forward(rows, recipe=recipe)
+    return unseen, predictions
+
+
 def evidence_of(rows: pl.DataFrame, *, predictions: Floats, target: Floats) -> Evidence:
     """Return what the errors of predictions [row, expert] say about the experts."""
     noise = np.maximum(noise_unit(rows), np.float32(0.05))

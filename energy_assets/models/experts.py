@@ -30,7 +30,6 @@ _SHARED: dict[str, object] = {
     "base_score": 0.0,
     "min_child_weight": 5.0,
     "subsample": 0.7,
-    "colsample_bytree": 0.5,
     "reg_lambda": 5.0,
 }
 _HUBER: dict[str, object] = {**_SHARED, "objective": "reg:pseudohubererror", "huber_slope": 0.1}
@@ -131,6 +130,8 @@ def fit_experts(
             {
                 **parameters,
                 "learning_rate": spec.learning_rate,
+                "colsample_bytree": spec.column_share,
+                "device": spec.device,
                 "max_leaves": spec.leaves,
                 "num_parallel_tree": min(_MOST_TREES_AT_ONCE, max(1, _ROWS_FOR_ONE_TREE // rows.height)),
             },

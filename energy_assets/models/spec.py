@@ -48,6 +48,10 @@ class ModelSpec(BaseModel):
     borders: tuple[float, ...] = Field(
         (0.5, 0.67, 0.84), description="Shares of the issues before which the folds of a blend learn."
     )
+    column_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Share of the features that a tree of a blend may choose from."
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where boosters of a blend are grown.")
     calibration_share: Annotated[float, Field(gt=0, lt=0.6)] = Field(
         0.2, description="Share of the issues, the last ones, that are held out to stop early and to calibrate."
     )

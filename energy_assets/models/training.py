@@ -19,6 +19,7 @@ from energy_assets.models.archive import FULL, WITHOUT_WEATHER, Model
 from energy_assets.models.evaluation import summary_of
 from energy_assets.models.fitting import fit
 from energy_assets.models.spec import ModelSpec
+from energy_assets.models.tuning import tune
 
 UNSEEN_ISSUES = 14
 _LEAST_TRAINING_ROWS = 2000
@@ -29,6 +30,7 @@ class Trained:
     """Variants ready to register, their metrics on unseen issues, and predictions of those for plots."""
 
     variants: Mapping[str, Model]
+    spec: ModelSpec
     metrics: Mapping[str, Mapping[str, float]]
     unseen: pl.DataFrame
     training_rows: int
@@ -38,10 +40,11 @@ class Trained:
     unseen_ends_at_utc: datetime
 
 
-def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int) -> Trained | str:
+def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int, tuning_s: float = 0.0) -> Trained | str:
     """Return the trained variants, or a sentence that says why there is too little to learn from.
 
-    `features` are rows of `build_features` with targets, of one commodity and interval class, over many issues.
+    `features` are rows of `build_features` with targets, of one commodity and interval class, over many issues. With
+    `tuning_s` the parameters are searched for that long first, on the seen issues only.
     """
     rows = features.filter(pl.col("energy_kwh").is_not_null(), pl.col("scale_kwh").is_finite(), pl.col("scale_kwh") > 0)
     issues = rows["issued_at_utc"].unique().sort()
@@ -52,6 +55,8 @@ def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int) -
     # A target is part of the training only if it was known before the first unseen issue.
     seen = rows.filter(pl.col("issued_at_utc") < border, pl.col("energy_known_at_utc") <= border)
     unseen = rows.filter(pl.col("issued_at_utc") >= border)
+    if tuning_s:
+        spec = tune(seen, spec=spec, seconds=tuning_s, seed=seed, threads=threads).spec
     plain = fit(seen, spec=spec.without("weather"), seed=seed, threads=threads)
     has_weather = seen.select((pl.col(WEATHER_FEATURES).is_finite()).any()).transpose().to_series().any()
     full = fit(seen, spec=spec, seed=seed, threads=threads) if has_weather and "weather" in spec.groups else plain
@@ -68,6 +73,7 @@ def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int) -
     }
     return Trained(
         variants=variants,
+        spec=spec,
         metrics={name: summary_of(frame) for name, frame in methods.items()},
         unseen=predicted,
         training_rows=seen.height,
