@@ -10,12 +10,14 @@ import polars as pl
 from hypothesis import strategies as st
 
 from energy_assets.contracts import UTC_TIME
+from energy_assets.contracts.prices import PRICE_COMPONENTS
 from energy_assets.prices.days import day_slots
 from energy_assets.prices.welfare import PriceCurve, price_curve
 from energy_assets.prices.zones import ProfileGroup, ZoneConfig
 
 PUBLISHED = datetime(2026, 5, 31, 12, tzinfo=UTC)
 DAY = date(2026, 6, 1)
+PARTS = [f"{name}_component" for name in PRICE_COMPONENTS]
 
 
 def net_load(
@@ -83,3 +85,24 @@ def days(draw: st.DrawFn) -> tuple[list[float], list[float], int]:
     median = scale * (shape + rng.normal(0, draw(st.floats(0, 0.4)), len(hour)))
     band = scale * rng.gamma(2, 0.1, len(hour))
     return median.tolist(), band.tolist(), interval
+
+
+def keeps_its_promises(
+    made: PriceCurve, *, zone: ZoneConfig, median: list[float] | np.ndarray[Any, Any], interval_minutes: int
+) -> None:
+    """Check bounds, ramp, explanation, social cost and revenue of a curve that no true-up went into."""
+    account = made.day.row(0, named=True)
+    units = made.rows["price_units"].to_numpy()
+    billed = np.maximum(np.asarray(median), 0)
+    floor, cap = np.ceil(zone.floor * 1e5 - 1e-6), np.floor(zone.cap * 1e5 + 1e-6)
+    assert units.min() >= floor
+    assert units.max() <= cap
+    if account["rung"] != "flat" and zone.ramp_per_hour is not None:
+        assert np.abs(np.diff(units)).max() <= zone.ramp_per_hour * interval_minutes / 60 * 1e5 + 1e-6
+    explained = made.rows.select(pl.sum_horizontal(PARTS)).to_series() - made.rows["price_units"]
+    assert explained.abs().max() < 1e-9
+    assert account["social_cost"] <= account["social_cost_flat"] + 1e-12 * abs(account["social_cost_flat"])
+    if billed.sum() > 0 and floor / 1e5 <= zone.flat_rate <= cap / 1e5:
+        assert abs(billed @ made.unrounded - account["revenue_target"]) <= 1e-6 * max(account["revenue_target"], 1)
+        assert abs(account["revenue_error"]) <= 0.5e-5 * billed.sum() * (1 + 1e-6)
+    assert (made.rows["export_price_units"] <= made.rows["price_units"]).all()

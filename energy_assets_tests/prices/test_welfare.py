@@ -12,15 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_assets.contracts import PRICES_CURVES, PRICES_DAYS
-from energy_assets.contracts.prices import PRICE_COMPONENTS, PRICE_UNITS_PER_CURRENCY
+from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
 from energy_assets.errors import ContractError
 from energy_assets.prices import ladder
 from energy_assets.prices.zones import ProfileGroup, SupplyBlock, ZoneConfig
-from energy_assets_tests.prices.strategies import DAY, curve, days, net_load, zones
+from energy_assets_tests.prices.strategies import DAY, PARTS, curve, days, keeps_its_promises, net_load, zones
 
 ZONE = ZoneConfig()
 EVENING = [30.0] * 17 + [60.0, 80.0, 90.0, 80.0, 60.0] + [30.0] * 2
-PARTS = [f"{name}_component" for name in PRICE_COMPONENTS]
 
 
 @given(zone=zones(), day=days())
@@ -28,21 +27,7 @@ PARTS = [f"{name}_component" for name in PRICE_COMPONENTS]
 def test_every_curve_keeps_its_promises(zone: ZoneConfig, day: tuple[list[float], list[float], int]) -> None:
     median, band, interval = day
     made = curve(net_load(median, zone=zone, interval_minutes=interval, band=band), zone=zone)
-    account = made.day.row(0, named=True)
-    units = made.rows["price_units"].to_numpy()
-    billed = np.maximum(np.asarray(median), 0)
-    floor, cap = np.ceil(zone.floor * 1e5 - 1e-6), np.floor(zone.cap * 1e5 + 1e-6)
-    assert units.min() >= floor
-    assert units.max() <= cap
-    if account["rung"] != "flat" and zone.ramp_per_hour is not None:
-        assert np.abs(np.diff(units)).max() <= zone.ramp_per_hour * interval / 60 * 1e5 + 1e-6
-    explained = made.rows.select(pl.sum_horizontal(PARTS)).to_series() - made.rows["price_units"]
-    assert explained.abs().max() < 1e-9
-    assert account["social_cost"] <= account["social_cost_flat"] + 1e-12 * abs(account["social_cost_flat"])
-    if billed.sum() > 0 and floor / 1e5 <= zone.flat_rate <= cap / 1e5:
-        assert abs(billed @ made.unrounded - account["revenue_target"]) <= 1e-6 * max(account["revenue_target"], 1)
-        assert abs(account["revenue_error"]) <= 0.5e-5 * billed.sum() * (1 + 1e-6)
-    assert (made.rows["export_price_units"] <= made.rows["price_units"]).all()
+    keeps_its_promises(made, zone=zone, median=median, interval_minutes=interval)
 
 
 @pytest.mark.parametrize(
