@@ -140,7 +140,7 @@ def look_ahead(
             values = [row[f"{name}_{level}"] for level in ("q10", "q50", "q90")]
             shown = digits if max(map(abs, values)) < 1000 else 0
             low, likely, high = (f"{value:,.{shown}f}" for value in values)
-            cells.append(f"{likely} ({low} to {high})" if row[f"{name}_q90"] else "–")
+            cells.append(f"{likely} ({low}…{high})" if row[f"{name}_q90"] else "–")
         grid.add_row(str(row["days"]), *cells)
     console.print(grid, highlight=False)
     console.print("At what a kWh cost and earned you in the last four weeks; fixed charge and peak share come on top.")

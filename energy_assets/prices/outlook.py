@@ -73,13 +73,14 @@ def costs_ahead(
     cost, profit = _rates(recent)
     drawn, fed = (
         totals.filter(pl.col("meter_id") == name).select(
-            pl.col("days").cast(pl.Int64),
+            "days",
             *(pl.col(level).clip(lower_bound=0.0).alias(f"{side}_kwh_{level}") for level in _LEVELS),
         )
         for name, side in zip(own, _SIDES, strict=True)
     )
     both = drawn.join(fed, on="days", how="full", coalesce=True).fill_null(0.0).sort("days")
     return both.with_columns(
+        pl.col("days").cast(pl.Int64),
         *(pl.col(f"drawn_kwh_{level}").mul(cost).alias(f"cost_{level}") for level in _LEVELS),
         *(pl.col(f"fed_kwh_{level}").mul(profit).alias(f"profit_{level}") for level in _LEVELS),
     ).with_columns(
