@@ -59,8 +59,8 @@ def backtest(
     threads: Annotated[int, typer.Option(help="Threads of training.", min=1)] = 2,
 ) -> None:
     """Forecast your own past as it would have been forecast, and say how good that would have been."""
-    from energy_assets.forecasts.backtest import Plan
     from energy_assets.forecasts.backtest import backtest as run
+    from energy_assets.forecasts.backtest_plan import Plan
     from energy_assets.forecasts.backtest_report import report_of
     from energy_assets.readings.own_files import check_writable, write_table
 
@@ -94,7 +94,7 @@ def backtest(
 
 
 def _families(models: str | None) -> tuple[str, tuple[str, ...]]:
-    from energy_assets.forecasts.backtest import BASELINES, PREVIOUS_DAY
+    from energy_assets.forecasts.backtest_plan import BASELINES, PREVIOUS_DAY
     from energy_assets.models.spec import Family, ModelSpec
 
     if models is None:

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from energy_assets.contracts import QUANTILE_COLUMNS
-from energy_assets.forecasts.backtest import Backtest, Plan
+from energy_assets.forecasts.backtest import Backtest
 from energy_assets.forecasts.backtest_inputs import Inputs
+from energy_assets.forecasts.backtest_plan import Plan
 from energy_assets.models.evaluation import SKILL_METRICS, metrics_of, skill_of
 
 LADDER = "ladder"

@@ -11,8 +11,10 @@ from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.errors import ConfigError
 from energy_assets.features.horizon import Horizon
 from energy_assets.features.matrix import build_features
-from energy_assets.forecasts.backtest import SEED, Backtest, Plan, backtest
+from energy_assets.forecasts.backtest import Backtest, backtest
 from energy_assets.forecasts.backtest_inputs import Inputs
+from energy_assets.forecasts.backtest_learning import SEED
+from energy_assets.forecasts.backtest_plan import Plan
 from energy_assets.forecasts.backtest_report import report_of
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER
@@ -116,7 +118,7 @@ def test_a_model_that_learns_from_the_tested_day_is_seen(tmp_path: Path, monkeyp
     inputs, known = two_meters(tmp_path), pl.col("issued_at_utc") <= border
     honest = run(inputs).forecasts.filter(known)
     monkeypatch.setattr(
-        "energy_assets.forecasts.backtest.known_by", lambda rows, trained_at: rows.drop_nulls("energy_kwh")
+        "energy_assets.forecasts.backtest_learning.known_by", lambda rows, trained_at: rows.drop_nulls("energy_kwh")
     )
     assert not run(inputs).forecasts.filter(known).equals(honest)
 
