@@ -15,16 +15,14 @@ import numpy as np
 import polars as pl
 
 from energy_assets.contracts import LEVELS
-from energy_assets.features.history import Bools, Floats
+from energy_assets.features.history import Floats
 from energy_assets.models import boosting, spread
-from energy_assets.models.design import SCALE, TARGET, at_most, learnable, noise_unit, scaled
-from energy_assets.models.experts import EXPERTS, PRIOR, Experts, Recipe, fit_experts, load_experts
+from energy_assets.models.design import SCALE, TARGET, alternating, at_most, learnable, noise_unit, scaled
+from energy_assets.models.experts import PRIOR, Experts, Recipe, fit_experts, load_experts, recipe_for
 from energy_assets.models.quantiles import quantile_frame
 from energy_assets.models.spec import ModelSpec, read_json, write_json
 from energy_assets.models.weights import Evidence, Shares, gather_evidence, load_evidence, shares_of
 
-_SEASON = ("year_sin", "year_cos", "day_length_hours")
-_DAYS_FOR_SEASON = 330
 _WATCHED_ROWS = 15_000
 _MORE_ROUNDS = 1.1
 """All rows bear a little more learning than those before a border."""
@@ -112,7 +110,7 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
         ModelError: there are too few rows or issues.
     """
     rows = learnable(training)
-    recipe = Recipe(columns=_columns_for(rows, spec), spec=spec, seed=seed, threads=threads)
+    recipe = recipe_for(rows, spec=spec, seed=seed, threads=threads)
     unseen, predictions, rounds = _forward(rows, recipe=recipe)
     target = scaled(unseen, (TARGET,))[:, 0]
     evidence = evidence_of(unseen, predictions=predictions, target=target)
@@ -135,7 +133,7 @@ def out_of_fold(rows: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int 
 
     `rows` are in the order of `design.learnable`; predictions are in multiples of the scale.
     """
-    recipe = Recipe(columns=_columns_for(rows, spec), spec=spec, seed=seed, threads=threads)
+    recipe = recipe_for(rows, spec=spec, seed=seed, threads=threads)
     unseen, predictions, _ = _forward(rows, recipe=recipe)
     return unseen, predictions
 
@@ -192,7 +190,9 @@ def _forward(rows: pl.DataFrame, *, recipe: Recipe) -> tuple[pl.DataFrame, Float
 
 def _cross_scores(rows: pl.DataFrame, *, centre: Floats, target: Floats, recipe: Recipe) -> spread.Scores:
     """Return scores of quantiles whose shape was learned on the other one of alternating stretches of days."""
-    side = _alternating(rows)
+    side = alternating(rows)
+    if not side.any():  # a single day
+        side = np.arange(rows.height) % 2 == 1
     around = np.empty((rows.height, len(LEVELS)), dtype=np.float32)
     for half in (side, ~side):
         learned, judged = rows.filter(~half), rows.filter(half)
@@ -206,26 +206,3 @@ def _shape(rows: pl.DataFrame, *, error: Floats, recipe: Recipe) -> Any:
     return spread.fit_shape(
         rows, error=error, columns=recipe.columns, rounds=spec.spread_rounds, threads=recipe.threads, seed=seed
     )
-
-
-def _alternating(rows: pl.DataFrame) -> Bools:
-    day = spread.issue_day_of(rows)
-    span = int(day.max() - day.min()) + 1
-    odd: Bools = ((day - day.min()) // max(min(14, span // 8), 1)) % 2 == 1
-    if odd.all() or not odd.any():
-        odd = np.arange(rows.height) % 2 == 1
-    return odd
-
-
-def _columns_for(rows: pl.DataFrame, spec: ModelSpec) -> tuple[str, ...]:
-    """Return the columns to learn from: those that are ever known; with less than a year, none that tell the season.
-
-    Within a year the season cannot be told from a trend.
-    """
-    day = rows["issued_at_utc"].to_physical() // 86_400_000_000
-    without = set() if day[-1] - day[0] >= _DAYS_FOR_SEASON else set(_SEASON)
-    known = rows.select(pl.col(spec.features).is_finite().any()).row(0, named=True)
-    return tuple(name for name in spec.features if known[name] and name not in without)
-
-
-__all__ = ["EXPERTS", "Blend", "fit", "load"]

@@ -22,6 +22,8 @@ from energy_assets.models.design import TARGET, scaled
 from energy_assets.models.linear import Linear, fit_linear
 from energy_assets.models.spec import ModelSpec
 
+_SEASON = ("year_sin", "year_cos", "day_length_hours")
+_DAYS_FOR_SEASON = 330
 SEASONAL = ("kind_mean_kwh", "weeks_4_mean_kwh", "latest_1_kwh", "lag_7d_kwh", "analogue_mean_kwh")
 _INSTEAD = ("kind_mean_kwh", "weeks_4_mean_kwh", "days_7_mean_kwh", "days_28_mean_kwh", "month_mean_kwh")
 """What stands in for a seasonal value that is not known, in this order; one time the scale where nothing is."""
@@ -59,6 +61,18 @@ class Recipe:
     def has_weather(self) -> bool:
         """Return whether the features of the weather may be used."""
         return "weather" in self.spec.groups
+
+
+def recipe_for(rows: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int) -> Recipe:
+    """Return the recipe for rows in order of issue: columns are those ever known, with less than a year none of season.
+
+    Within a year the season cannot be told from a trend.
+    """
+    day = rows["issued_at_utc"].to_physical() // 86_400_000_000
+    without = set() if day[-1] - day[0] >= _DAYS_FOR_SEASON else set(_SEASON)
+    known = rows.select(pl.col(spec.features).is_finite().any()).row(0, named=True)
+    columns = tuple(name for name in spec.features if known[name] and name not in without)
+    return Recipe(columns=columns, spec=spec, seed=seed, threads=threads)
 
 
 @dataclass(frozen=True, kw_only=True)

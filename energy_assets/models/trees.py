@@ -1,4 +1,4 @@
-"""The champion family: a robust linear part, trees on what it leaves over, and quantiles of what both leave over.
+"""Linear and trees: a robust linear part, trees on what it leaves over, and quantiles of what both leave over.
 
 Location and spread are separate because a few hundred trees for each of seven quantiles cost seven times as much and
 give a worse median. All parts are global across meters, in multiples of each meter's scale. The spread is learned from
@@ -24,16 +24,15 @@ from energy_assets.models.design import (
     alternating,
     at_most,
     learnable,
-    noise_unit,
     scaled,
     split_tail,
 )
+from energy_assets.models.experts import Recipe, recipe_for
 from energy_assets.models.linear import Linear, fit_linear
 from energy_assets.models.quantiles import quantile_frame
 from energy_assets.models.spec import ModelSpec, read_json, write_json
+from energy_assets.models.spread import fit_shape, quantiles_around
 
-_SEASON = ("year_sin", "year_cos", "day_length_hours")
-_DAYS_FOR_SEASON = 330
 _LOCATION: dict[str, object] = {
     "objective": "reg:pseudohubererror",
     "huber_slope": 0.1,
@@ -44,17 +43,6 @@ _LOCATION: dict[str, object] = {
     "colsample_bytree": 0.5,
     "reg_lambda": 5.0,
 }
-_SPREAD: dict[str, object] = {
-    "objective": "reg:quantileerror",
-    "quantile_alpha": list(LEVELS.values()),
-    "multi_strategy": "one_output_per_tree",
-    "learning_rate": 0.12,
-    "max_leaves": 12,
-    "min_child_weight": 50.0,
-    "subsample": 0.7,
-    "colsample_bytree": 0.5,
-}
-_WIDEST_SPREAD = 50.0
 _WATCHED_ROWS = 15_000
 _MORE_ROUNDS = 1.1
 """More rows bear a little more learning than the halves did."""
@@ -90,7 +78,7 @@ class TreeModel:
         usable = scale > 0
         rows = features.filter(usable)
         centre = self.location.predict(rows)
-        raw = np.sort(_spread_around(self.spread, rows, centre=centre, columns=self.location.columns), axis=1)
+        raw = quantiles_around(self.spread, rows, centre=centre, columns=self.location.columns)
         corrected = self.calibration.apply(raw, unit=band(raw), lead_day=_lead_day(rows))
         values[usable] = corrected * scale[usable, None]
         return quantile_frame(features, values)
@@ -132,20 +120,6 @@ def load(folder: Path) -> TreeModel:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Recipe:
-    """What every fit of one training shares."""
-
-    columns: tuple[str, ...]
-    spec: ModelSpec
-    seed: int
-    threads: int
-
-    @property
-    def has_weather(self) -> bool:
-        return "weather" in self.spec.groups
-
-
 def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2) -> TreeModel:
     """Return a model of the training rows, which are of one commodity and interval class.
 
@@ -157,7 +131,7 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
         ModelError: there are too few rows or issues.
     """
     rows = learnable(training)
-    recipe = _Recipe(columns=_columns_for(rows, spec), spec=spec, seed=seed, threads=threads)
+    recipe = recipe_for(rows, spec=spec, seed=seed, threads=threads)
     head, tail = split_tail(rows, share=spec.calibration_share)
     head = at_most(head, count=spec.training_rows, seed=seed)
     tail = at_most(tail, count=spec.spread_rows, seed=seed)
@@ -167,7 +141,7 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     unseen[~odd], unseen[odd] = first.predict(head.filter(~odd)), second.predict(head.filter(odd))
     spread = _fit_spread(head, centre=unseen, recipe=recipe)
     centre = np.float32(0.5) * (first.predict(tail) + second.predict(tail))
-    quantiles = np.sort(_spread_around(spread, tail, centre=centre, columns=recipe.columns), axis=1)
+    quantiles = quantiles_around(spread, tail, centre=centre, columns=recipe.columns)
     kept = at_most(rows, count=spec.training_rows, seed=seed)
     rounds = max(1, round(_MORE_ROUNDS * (first.rounds + second.rounds) / 2))
     calibration = calibrate(
@@ -181,15 +155,8 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     return TreeModel(spec=spec, location=location, spread=spread, calibration=calibration)
 
 
-def _columns_for(rows: pl.DataFrame, spec: ModelSpec) -> tuple[str, ...]:
-    """Return the columns to learn from: with less than a year, the season cannot be told from a trend."""
-    day = rows["issued_at_utc"].to_physical() // 86_400_000_000
-    without = () if day[-1] - day[0] >= _DAYS_FOR_SEASON else _SEASON
-    return tuple(name for name in spec.features if name not in without)
-
-
 def _fit_location(
-    rows: pl.DataFrame, *, recipe: _Recipe, watch: pl.DataFrame | None = None, rounds: int | None = None
+    rows: pl.DataFrame, *, recipe: Recipe, watch: pl.DataFrame | None = None, rounds: int | None = None
 ) -> _Location:
     linear = fit_linear(rows, has_weather=recipe.has_weather, seed=recipe.seed)
     matrix = _residual_matrix(rows, linear, recipe=recipe)
@@ -206,28 +173,24 @@ def _fit_location(
     return _Location(linear=linear, booster=booster, columns=recipe.columns, rounds=best)
 
 
-def _residual_matrix(rows: pl.DataFrame, linear: Linear, *, recipe: _Recipe, reference: Any = None) -> Any:
+def _residual_matrix(rows: pl.DataFrame, linear: Linear, *, recipe: Recipe, reference: Any = None) -> Any:
     label = scaled(rows, (TARGET,))[:, 0] - linear.predict(rows)
     return boosting.streamed_matrix(
         rows, columns=recipe.columns, label=label, threads=recipe.threads, reference=reference
     )
 
 
-def _fit_spread(rows: pl.DataFrame, *, centre: Floats, recipe: _Recipe) -> Any:
-    residual = np.clip((scaled(rows, (TARGET,))[:, 0] - centre) / noise_unit(rows), -_WIDEST_SPREAD, _WIDEST_SPREAD)
-    marked = rows.with_columns(pl.Series("residual", residual))
+def _fit_spread(rows: pl.DataFrame, *, centre: Floats, recipe: Recipe) -> Any:
+    marked = rows.with_columns(pl.Series("error", scaled(rows, (TARGET,))[:, 0] - centre))
     chosen = at_most(marked, count=recipe.spec.spread_rows, seed=recipe.seed + 1)
-    matrix = boosting.streamed_matrix(
-        chosen, columns=recipe.columns, label=chosen["residual"].to_numpy(), threads=recipe.threads
+    return fit_shape(
+        chosen,
+        error=chosen["error"].to_numpy(),
+        columns=recipe.columns,
+        rounds=recipe.spec.spread_rounds,
+        threads=recipe.threads,
+        seed=recipe.seed,
     )
-    rounds, threads = recipe.spec.spread_rounds, recipe.threads
-    return boosting.train(_SPREAD, matrix, rounds=rounds, threads=threads, seed=recipe.seed)[0]
-
-
-def _spread_around(booster: Any, rows: pl.DataFrame, *, centre: Floats, columns: tuple[str, ...]) -> Floats:
-    """Return quantiles [row, level] in multiples of the scale, not yet in order."""
-    residual = boosting.predict(booster, rows, columns=columns, outputs=len(LEVELS))
-    return centre[:, None] + residual * noise_unit(rows)[:, None]
 
 
 def _lead_day(rows: pl.DataFrame) -> Ints:
