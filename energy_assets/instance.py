@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from energy_assets.models.moved_store import point_to_where_it_lies
 from energy_assets.settings import Settings
 
 EVENT_BATCH_SIZE = 1000
@@ -62,6 +63,8 @@ def prepare_instance(settings: Settings) -> None:
     """Make the instance's databases, which several processes that start at once would get in each other's way over."""
     import dagster as dg
 
+    # Before MLflow's server opens the store: a home that was moved holds addresses of where it was.
+    point_to_where_it_lies(settings.tracking_uri, artifact_folder=settings.home / "mlflow" / "artifacts")
     with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
         # Each storage makes its tables when it is first asked for.
         instance.run_storage.has_run("none")

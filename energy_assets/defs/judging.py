@@ -60,7 +60,7 @@ def _unseen_features(lake: Lake, models: list[LoadedModel], *, name: str, settin
             + (
                 f"no issue since {learned:%Y-%m-%d %H:%M} UTC, up to when they learned, has been read; wait."
                 if not issues
-                else "the lake has no meter of its class any more."
+                else "it serves no meter of the lake, and only models of loads can be compared."
             )
         )
     return features_of(

@@ -9,6 +9,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+EXPERIMENT = "load forecasts"
+"""The experiment of the registered models; where its artifacts are tells where the store was made."""
 _ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -19,11 +21,10 @@ _ADDRESSES = (
 """Where MLflow's schema keeps addresses of artifacts; a column that a version of it lacks is passed over."""
 
 
-def point_to_where_it_lies(tracking_uri: str, *, experiment: str, artifact_folder: Path) -> int:
+def point_to_where_it_lies(tracking_uri: str, *, artifact_folder: Path) -> int:
     """Let the addresses of a store that lies elsewhere than it was made point to where it lies; return how many did.
 
-    The address of the experiment tells where the store was made. Nothing is done where the SQLite file is not in the
-    parent of `artifact_folder`, or the address is right.
+    Nothing is done where the SQLite file is not in the parent of `artifact_folder`, or the address is right.
     """
     if not tracking_uri.startswith("sqlite:///"):
         return 0
@@ -34,7 +35,7 @@ def point_to_where_it_lies(tracking_uri: str, *, experiment: str, artifact_folde
     with closing(sqlite3.connect(file, timeout=30)) as store, store:
         if not store.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'experiments'").fetchall():
             return 0
-        rows = store.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchall()
+        rows = store.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchall()
         moved = [each for (each,) in rows if each and each.startswith("file:") and each != present]
         return sum(_point(store, table, column, before, present) for before in moved for table, column in _kept(store))
 

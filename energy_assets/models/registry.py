@@ -24,7 +24,7 @@ from energy_assets.models import pyfunc
 from energy_assets.models.archive import ARCHIVE_NAME, FULL, Model, write_archive
 from energy_assets.models.cache import Found, cached_archive, keep_archive, last_known, read_whole, remember
 from energy_assets.models.card import Metrics, TrainingFacts, card, card_page, decision_by_metrics, flat_metrics
-from energy_assets.models.moved_store import point_to_where_it_lies
+from energy_assets.models.moved_store import EXPERIMENT, point_to_where_it_lies
 from energy_assets.models.promotion import Decision
 from energy_assets.models.signature import signature_of
 from energy_assets.models.store_probe import CLIENT_LIMITS, as_ours, shown, trouble_with_store
@@ -43,7 +43,6 @@ from energy_assets.models.versions import (
 
 __all__ = ["Alias", "LoadedModel", "ModelVersion", "Reason", "Registry", "UnresolvedModelError", "registered_name"]
 
-_EXPERIMENT = "load forecasts"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 _METRICS_A_CALL = 1000
@@ -333,12 +332,12 @@ class Registry:
         if self.artifact_folder is not None:
             self.artifact_folder.mkdir(parents=True, exist_ok=True)
             location = self.artifact_folder.resolve().as_uri()
-        known = client.get_experiment_by_name(_EXPERIMENT)
+        known = client.get_experiment_by_name(EXPERIMENT)
         if known is None:
             try:
-                return str(client.create_experiment(_EXPERIMENT, artifact_location=location))
+                return str(client.create_experiment(EXPERIMENT, artifact_location=location))
             except MlflowException:  # another process made it in between; if not, the next line fails
-                known = client.get_experiment_by_name(_EXPERIMENT)
+                known = client.get_experiment_by_name(EXPERIMENT)
         return str(known.experiment_id)
 
     @contextlib.contextmanager
@@ -350,7 +349,7 @@ class Registry:
         for variable, value in CLIENT_LIMITS.items():
             os.environ.setdefault(variable, value)
         if self.artifact_folder is not None:
-            point_to_where_it_lies(self.tracking_uri, experiment=_EXPERIMENT, artifact_folder=self.artifact_folder)
+            point_to_where_it_lies(self.tracking_uri, artifact_folder=self.artifact_folder)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mlflow

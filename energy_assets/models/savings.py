@@ -132,7 +132,13 @@ def measure_savings(
     slots = slots.with_columns(saved_kwh=pl.col("expected_kwh") - pl.col("measured_kwh"))
     measured, expected, saved = (float(slots[name].sum()) for name in ("measured_kwh", "expected_kwh", "saved_kwh"))
     half, half_68 = (
-        uncertainty_kwh(baseline, slots=after.height, per_day=1440 // interval_minutes, confidence=level)
+        uncertainty_kwh(
+            baseline,
+            expected_kwh=float(slots["expected_kwh"].abs().sum()),
+            slots=after.height,
+            per_day=1440 // interval_minutes,
+            confidence=level,
+        )
         for level in (confidence, UNCERTAINTY_CONFIDENCE)
     )
     fits, monthly_fits = fit_of(baseline.unseen), _monthly_fit(baseline.unseen, place=place)
@@ -170,25 +176,29 @@ def fit_of(rows: pl.DataFrame) -> tuple[float, float]:
     return float(np.sqrt(np.mean(error**2)) / level), float(error.mean() / level)
 
 
-def uncertainty_kwh(baseline: Baseline, *, slots: int, per_day: int, confidence: float) -> float:
-    """Return half the width of the interval of the sum of the baseline over a reporting period of `slots`.
+def uncertainty_kwh(baseline: Baseline, *, expected_kwh: float, slots: int, per_day: int, confidence: float) -> float:
+    """Return half the width of the interval of `expected_kwh`, the baseline's sum over a reporting period of `slots`.
 
-    The model's errors on stretches of days that it had not seen are summed; n of them predict the sum of m stretches
-    like them, whose variance is s² (m + m² / n) (1 + r) / (1 - r) with their lag-one correlation r: the second term is
-    that a bias common to all days does not cancel. Student's t with n degrees. Sums of hours as in the guideline's
-    formula understate it, because errors of a building last for weeks.
+    The model's errors on stretches of days that it had not seen are summed, as shares of their energy; n of them predict
+    the sum of m stretches like them, whose variance is s² (1 / m + 1 / n) (1 + r) / (1 - r) with their lag-one
+    correlation r: the second term is that a bias common to all days does not cancel. Student's t with n degrees. Sums
+    of hours as in the guideline's formula understate it, because errors of a building last for weeks.
     """
     from scipy.stats import t
 
     whole = baseline.block_days * per_day
     error = pl.col("energy_kwh") - pl.col("expected_kwh")
-    sums = baseline.unseen.group_by("block").agg(mean=error.mean(), rows=pl.len()).sort("block")
-    totals: Doubles = sums.filter(pl.col("rows") >= whole / 2)["mean"].to_numpy() * whole
-    count, ahead = max(len(totals), 1), slots / whole
-    spread = float(np.mean(totals**2)) if len(totals) else 0.0
-    lasting = _inflation(totals)
-    quantile = float(t.ppf((1 + confidence) / 2, count))
-    return quantile * float(np.sqrt(spread * lasting * (ahead + ahead**2 / count)))
+    sums = baseline.unseen.group_by("block").agg(
+        error=error.sum(), energy=pl.col("expected_kwh").abs().sum(), rows=pl.len()
+    )
+    sums = sums.filter(pl.col("rows") >= whole / 2, pl.col("energy") > 0).sort("block")
+    if sums.is_empty():
+        return float("inf")
+    errors, energy = sums["error"].to_numpy(), sums["energy"].to_numpy()
+    share = float(np.sqrt((errors**2).sum() / (energy**2).sum()))
+    quantile = float(t.ppf((1 + confidence) / 2, len(errors)))
+    root = float(np.sqrt(_inflation(errors / energy) * (whole / slots + 1 / len(errors))))
+    return quantile * share * root * abs(expected_kwh)
 
 
 def guideline_uncertainty_kwh(unseen: pl.DataFrame, *, slots: int, confidence: float) -> float:

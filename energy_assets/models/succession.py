@@ -77,7 +77,7 @@ def about(name: str) -> str:
     """Return the description of a registered model, in Markdown, as MLflow shows it above its versions."""
     if not name.startswith("load-"):
         return f"{name}: see the card of each version."
-    _, commodity, interval = name.split("-", 1)[0], *name.split("-", 1)[1].rsplit("-", 1)
+    commodity, interval = name.removeprefix("load-").rsplit("-", 1)
     return "\n".join(
         [
             f"Quantile forecasts of **{commodity.replace('-', ' ')}** meters with readings every "

@@ -156,16 +156,21 @@ def baseline_with(errors: list[float], *, slots_per_block: int = 28 * 24) -> Bas
 
 
 def test_the_uncertainty_of_a_sum_worked_by_hand() -> None:
-    # Sums of blocks are +672 and -672 kWh in turn: s = 672, no lasting correlation (it is negative), n = 4. A block
-    # ahead: variance s² (1 + 1 / 4). Student's t with 4 degrees at 95 % is 2.1318.
+    # Errors of a tenth of the energy up and down in turn: s = 0.1, no lasting correlation (it is negative), n = 4. A
+    # block ahead: variance s² (1 + 1 / 4). Student's t with 4 degrees at 95 % is 2.1318.
     baseline = baseline_with([1.0, -1.0, 1.0, -1.0])
-    found = uncertainty_kwh(baseline, slots=672, per_day=24, confidence=0.9)
-    assert found == pytest.approx(2.13185 * 672 * (1 + 1 / 4) ** 0.5, rel=1e-4)
-    # Errors that are alike in all blocks do not cancel: twice as long is more than the root of two as uncertain.
-    twice = uncertainty_kwh(baseline, slots=2 * 672, per_day=24, confidence=0.9)
-    assert twice / found == pytest.approx(((2 + 1) / 1.25) ** 0.5)
-    lasting = baseline_with([1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
-    assert uncertainty_kwh(lasting, slots=672, per_day=24, confidence=0.9) > found * 0.9
+    given = {"per_day": 24, "confidence": 0.9}
+    found = uncertainty_kwh(baseline, expected_kwh=6720.0, slots=672, **given)  # type: ignore[arg-type]
+    assert found == pytest.approx(2.13185 * 0.1 * 6720 * (1 + 1 / 4) ** 0.5, rel=1e-4)
+    # What is common to all blocks does not cancel: of two blocks ahead the variance is s² (1 / 2 + 1 / 4) of twice the
+    # energy.
+    twice = uncertainty_kwh(baseline, expected_kwh=2 * 6720.0, slots=2 * 672, **given)  # type: ignore[arg-type]
+    assert twice / found == pytest.approx(2 * (0.75 / 1.25) ** 0.5)
+    # The same errors in an order in which they last make it wider.
+    lasting = baseline_with([1.0, 1.0, -1.0, -1.0] * 2)
+    in_turn = baseline_with([1.0, -1.0] * 4)
+    one, other = (uncertainty_kwh(each, expected_kwh=6720.0, slots=672, **given) for each in (lasting, in_turn))  # type: ignore[arg-type]
+    assert one > 1.1 * other
 
 
 def test_the_guidelines_formula_worked_by_hand() -> None:
