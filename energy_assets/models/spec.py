@@ -33,20 +33,20 @@ class ModelSpec(BaseModel):
     family: Family = Field("blend", description="What kind of model.")
     groups: tuple[str, ...] = Field(tuple(FEATURE_GROUPS), description="Groups of features that it may use.")
     training_rows: Annotated[int, Field(ge=1000)] = Field(
-        150_000, description="Most rows that the location trees learn from; a random subset where there are more."
+        120_000, description="Most rows that the location trees learn from; a random subset where there are more."
     )
     spread_rows: Annotated[int, Field(ge=1000)] = Field(
         60_000, description="Most rows that the quantiles of the residual are learned from."
     )
-    rounds: Annotated[int, Field(ge=1)] = Field(280, description="Most trees of the location; stopped early.")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.07, description="Step of the location trees.")
+    rounds: Annotated[int, Field(ge=1)] = Field(220, description="Most trees of the location; stopped early.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.08, description="Step of the location trees.")
     leaves: Annotated[int, Field(ge=2)] = Field(48, description="Leaves of a location tree.")
     spread_rounds: Annotated[int, Field(ge=1)] = Field(40, description="Trees per quantile of the residual.")
     fold_rows: Annotated[int, Field(ge=1000)] = Field(
-        60_000, description="Most rows that the experts of a fold of a blend learn from."
+        50_000, description="Most rows that the experts of a fold of a blend learn from."
     )
     borders: tuple[float, ...] = Field(
-        (0.5, 0.67, 0.84), description="Shares of the issues before which the folds of a blend learn."
+        (0.6, 0.8), description="Shares of the issues before which the folds of a blend learn."
     )
     column_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="Share of the features that a tree of a blend may choose from."
@@ -81,7 +81,6 @@ class ModelSpec(BaseModel):
 QUICK_SPEC = ModelSpec(
     training_rows=60_000,
     fold_rows=20_000,
-    borders=(0.6, 0.8),
     learning_rate=0.12,
     rounds=110,
     leaves=32,
