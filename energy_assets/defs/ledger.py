@@ -33,7 +33,7 @@ from energy_assets.ledger.keeping import checkpoint_rows, entry_rows, log_curves
 from energy_assets.ledger.keys import salt_secret
 from energy_assets.ledger.log import Ledger
 from energy_assets.ledger.settlements import log_publications, publication_entry, settlement_identity
-from energy_assets.models.registry import Registry
+from energy_assets.models.registry import Registry, UnresolvedModelError
 from energy_assets.prices.statements import standing
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
@@ -94,11 +94,17 @@ def settlement_ledger(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[S
     freshness_policy=FRESH_EVERY_MORNING,
 )
 def promotion_ledger(
-    registry: dg.ResourceParam[Registry], settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, registry: dg.ResourceParam[Registry], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[None]:
     """Every change of champion in the log: which version, by whom it was judged, why, and the hash of its archive."""
     ledger = _ledger(settings)
-    return _state(ledger, promotions=len(log_promotions(ledger, registry.promotions())))
+    try:
+        promotions = registry.promotions()
+    except UnresolvedModelError as error:
+        # The registry remembers them: a night without it only delays their entries.
+        context.log.warning(f"promotions wait for the registry: {error}")
+        promotions = []
+    return _state(ledger, promotions=len(log_promotions(ledger, promotions)))
 
 
 @dg.multi_asset(

@@ -67,7 +67,8 @@ def settled_days(
     for piece in pieces_of(_touched(context), members=members):
         closed = closed_days(zones, window=piece, until=until)
         dates = sorted({day for _, day in closed})
-        curves = lake.read(PRICES_CURVES, columns=CURVE_COLUMNS, where={"delivery_date": dates})
+        # None asks for rows without a date, of which there are none.
+        curves = lake.read(PRICES_CURVES, columns=CURVE_COLUMNS, where={"delivery_date": dates or None})
         days = on_slots(closed, curves=curves, members=members)
         readings = [lake.read(READINGS_INTERVAL, each, columns=READ_COLUMNS) for each in windows_read(days)]
         nothing = READINGS_INTERVAL.empty().select(READ_COLUMNS)
@@ -127,7 +128,8 @@ def statements(
     """Statements of the months that have ended; what changed since the last one becomes its next revision."""
     window = _touched(context)
     newest = dict(lake.query(Query.from_file("energy_assets.defs", "settled_until")).iter_rows())
-    months = sorted({month_of(day) for day in window.days()})
+    # Local days begin up to fourteen hours before the UTC day of the same date.
+    months = sorted({month_of(day) for day in window.padded(after=timedelta(hours=14)).days()})
     zones = [zone for zone in _zones(lake, settings) if zone.zone_id in newest]
     fresh = [SETTLEMENT_STATEMENTS.empty()]
     for first, after in months:

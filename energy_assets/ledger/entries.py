@@ -56,7 +56,6 @@ def settlement_entry(
 def promotion_entry(
     *,
     model_name: str,
-    number: int,
     promoted_at: datetime,
     version: int,
     previous: int | None,
@@ -64,12 +63,13 @@ def promotion_entry(
     reason: str,
     artifact_sha256: str,
 ) -> Entry:
-    """Return the entry of a model that became champion, the `number`-th of its name from 0; its name is the zone."""
+    """Return the entry of a model that became champion: its name is the zone, the second of the day the revision."""
+    moment = promoted_at.astimezone(UTC)
     return {
         "type": "model_promotion",
         "zone": model_name,
-        "date": promoted_at.astimezone(UTC).date().isoformat(),
-        "revision": number,
+        "date": moment.date().isoformat(),
+        "revision": moment.hour * 3600 + moment.minute * 60 + moment.second,
         "promoted_at": _text(promoted_at),
         "version": version,
         "previous_version": previous,

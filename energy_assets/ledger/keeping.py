@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -68,13 +67,10 @@ def curve_identity(zone_id: str, day: date, revision: int) -> dict[str, object]:
 
 def log_promotions(ledger: Ledger, promotions: Sequence[Promotion]) -> list[int]:
     """Append the changes of champions, oldest first, and return their places; one that is there keeps its place."""
-    numbers: Counter[str] = Counter()
-    entries = []
-    for each in promotions:
-        entries.append(
+    return ledger.append(
+        [
             promotion_entry(
                 model_name=each.name,
-                number=numbers[each.name],
                 promoted_at=each.at_utc,
                 version=each.version,
                 previous=each.previous,
@@ -82,9 +78,9 @@ def log_promotions(ledger: Ledger, promotions: Sequence[Promotion]) -> list[int]
                 reason=each.reason,
                 artifact_sha256=each.archive_sha256,
             )
-        )
-        numbers[each.name] += 1
-    return ledger.append(entries)
+            for each in promotions
+        ]
+    )
 
 
 def entry_rows(ledger: Ledger, *, start: int, now: datetime) -> pl.DataFrame:

@@ -108,7 +108,7 @@ def test_a_change_of_champion_is_logged_once(tmp_path: Path) -> None:
     assert log_promotions(ledger, [first]) == [0]
     assert log_promotions(ledger, [first, back]) == [0, 1]
     said = json.loads(ledger.entry(1))
-    assert (said["revision"], said["version"], said["previous_version"], said["how"]) == (1, 1, 2, "rollback")
+    assert (said["date"], said["version"], said["previous_version"], said["how"]) == ("2026-03-20", 1, 2, "rollback")
 
 
 def test_a_day_priced_anew_gets_a_revision_only_when_it_differs() -> None:

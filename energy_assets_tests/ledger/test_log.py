@@ -373,7 +373,7 @@ def test_prices_and_promotions_enter_in_whole_numbers(tmp_path: Path) -> None:
     rows = curve(net_load([20.0] * 12 + [40.0] * 12, zone=zone), zone=zone).rows
     ledger = Ledger.create(tmp_path, signer=SIGNER)
     promotion = promotion_entry(
-        model_name="load", number=0, promoted_at=NOW, version=4, previous=3, how="judged", reason="better",
+        model_name="load", promoted_at=NOW, version=4, previous=3, how="judged", reason="better",
         artifact_sha256="00",
     )  # fmt: skip
     corrected = rows.with_columns(revision=rows["revision"] + 1)

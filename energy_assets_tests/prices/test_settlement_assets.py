@@ -241,6 +241,10 @@ def test_a_premise_without_a_meter_that_counts_has_no_bill(fresh: Village) -> No
     assert fresh.settle(LAST, LAST).success
     assert fresh.lake.count(SETTLEMENT_DAYS) == 0
     assert fresh.lake.count(SETTLEMENT_STATEMENTS) == 0
+    fresh.lake.replace(READINGS_INTERVAL, READINGS_INTERVAL.empty())
+    assert fresh.settle(LAST, LAST).success
+    assert fresh.bills(LAST).success
+    assert fresh.lake.count(SETTLEMENT_TO_DATE) == 0
 
 
 @pytest.mark.parametrize(
