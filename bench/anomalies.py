@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def _delay_hours(hit: int, start: int, case: Case) -> float:
     return ((hit // per_day + 1) * per_day - start) * case.site.interval_minutes / 60
 
 
-def accuracy(folder: Path, *, seeds: range, with_rivals: bool) -> None:
+def accuracy(folder: Path, *, seeds: range, rivals: Collection[str]) -> None:
     precision: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     found: list[dict[str, object]] = []
     marked, months, seconds = [], 0.0, defaultdict(float)
@@ -162,9 +163,9 @@ def accuracy(folder: Path, *, seeds: range, with_rivals: bool) -> None:
             score, judgement, events = ours(case)
             seconds["energy_assets"] += time.perf_counter() - begun
             scores = {"energy_assets": score}
-            for name, rival in RIVALS.items() if with_rivals else ():
+            for name in rivals:
                 begun = time.perf_counter()
-                scores[name] = rival(case.site)
+                scores[name] = RIVALS[name](case.site)
                 seconds[name] += time.perf_counter() - begun
             truth = case.label[case.judged] > 0
             for name, values in scores.items():
@@ -267,7 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--without-rivals", action="store_true")
+    parser.add_argument("--rivals", nargs="*", choices=sorted(RIVALS), default=list(RIVALS))
     parser.add_argument("--only", choices=("accuracy", "speed"))
     chosen = parser.parse_args()
     folder = os.environ.get("ENERGY_ASSETS_REAL_DATA")
@@ -275,7 +276,7 @@ def main() -> None:
         if folder is None:
             sys.exit("Set ENERGY_ASSETS_REAL_DATA to the folder of the developers' real data sets.")
         seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-        accuracy(Path(folder), seeds=seeds, with_rivals=not chosen.without_rivals)
+        accuracy(Path(folder), seeds=seeds, rivals=chosen.rivals)
     if chosen.only != "accuracy":
         print("\nSpeed (wanted: a day of 23,800 meters < 20 s, a year of 2,380 meters < 240 s)")
         speed(meters=23_800, days=1)

@@ -13,6 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from energy_assets.anomalies.alerts import event_days, with_alerts
+from energy_assets.anomalies.causes import ODD_SHARE
 from energy_assets.anomalies.feedback import with_states
 from energy_assets.anomalies.incidents import with_incidents
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
@@ -73,7 +74,7 @@ def merged_events(
     none = ANOMALIES_EVENTS.empty()
     replaced, kept = (none if rows is None else rows for rows in (replaced, kept))
     slots = _grouped(flagged_slots(flags, meters=meters, prices=prices), limits=limits)
-    events = _distinct_causes(_aggregate(slots))
+    events = _distinct_causes(_aggregate(slots, limits=limits))
     events = _with_ids(events, replaced=replaced, taken=set(kept["event_id"]))
     of_days = event_days(slots, ids=events.select("number", "event_id", "cause"), limits=limits)
     standing = kept.filter(pl.col("meter_id").is_not_null())
@@ -101,7 +102,7 @@ def _grouped(slots: pl.DataFrame, *, limits: Limits) -> pl.DataFrame:
     )
 
 
-def _aggregate(slots: pl.DataFrame) -> pl.DataFrame:
+def _aggregate(slots: pl.DataFrame, *, limits: Limits) -> pl.DataFrame:
     by_cause = (
         slots.group_by("number", "rule")
         .agg(
@@ -143,13 +144,23 @@ def _aggregate(slots: pl.DataFrame) -> pl.DataFrame:
     excess = pl.when(pl.col("family") != "data_fault").then(pl.col("actual_kwh") - pl.col("expected_kwh"))
     return (
         events.join(by_cause, on="number", validate="1:1")
-        .with_columns(excess_kwh=excess, severity=_severity(), meters=pl.lit(1, dtype=pl.Int64))
+        .with_columns(
+            excess_kwh=excess, severity=_severity(), meters=pl.lit(1, dtype=pl.Int64), score=_sureness(limits)
+        )
         .with_columns(
             excess_low_kwh=pl.col("excess_kwh") - pl.col("half_width"),
             excess_high_kwh=pl.col("excess_kwh") + pl.col("half_width"),
         )
         .drop("half_width", "off_kwh", "off_cost", "usual_kwh_per_day")
     )
+
+
+def _sureness(limits: Limits) -> pl.Expr:
+    """Return the score of an event: that of its strongest slot, less by the handicap of what is merely odd."""
+    strength = -limits.score_scale * (1 - pl.col("score") / ODD_SHARE).clip(1e-9).log()
+    handicap = limits.unnamed_strength - limits.alert_strength
+    lowered = ODD_SHARE * (1 - (-(strength - handicap).clip(0) / limits.score_scale).exp())
+    return pl.when(pl.col("cause").is_in(list(_MERELY_ODD.values()))).then(lowered).otherwise("score")
 
 
 def _sum(column: str) -> pl.Expr:

@@ -60,7 +60,7 @@ ANOMALIES_EVENTS = Table(
         time("starts_at_utc", "Start of the first slot"),
         time("ends_at_utc", "End of the last slot that was seen"),
         integer("slots", "Slots that are flagged", 1, "a count"),
-        number("score", "Largest score of its slots", 0, 1, "a probability-like score"),
+        number("score", "Largest score of its slots, less where nothing but odd", 0, 1, "a probability-like score"),
         number("actual_kwh", "Reported energy of the flagged slots; null where nothing was reported", nullable=True),
         number("expected_kwh", "Expected energy of the flagged slots; of a data fault, what it hides", nullable=True),
         number("excess_kwh", "Actual minus expected; null on data faults", nullable=True),
