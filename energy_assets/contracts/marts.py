@@ -109,16 +109,16 @@ MARTS_USAGE_DAILY = _usage(
 MARTS_USAGE_WEEKLY = _usage(
     "usage_weekly",
     "Energy and cost per node and week, Monday to Sunday.",
-    day("week_starts_on", "Monday of the week"),
-    key=("week_starts_on",),
-    window_column="week_starts_on",
+    day("starts_on", "Monday of the week"),
+    key=("starts_on",),
+    window_column="starts_on",
 )
 MARTS_USAGE_MONTHLY = _usage(
     "usage_monthly",
     "Energy and cost per node and month.",
-    day("month_starts_on", "First day of the month"),
-    key=("month_starts_on",),
-    window_column="month_starts_on",
+    day("starts_on", "First day of the month"),
+    key=("starts_on",),
+    window_column="starts_on",
 )
 MARTS_USAGE_BY_CLOCK = _usage(
     "usage_by_clock",

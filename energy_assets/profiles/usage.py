@@ -65,18 +65,18 @@ def usage_update(
     week = first - timedelta(days=first.weekday()), last + timedelta(days=6 - last.weekday())
     month = first.replace(day=1), _next_month(last) - _DAY
     steps = (
-        (MARTS_USAGE_DAILY, (first, last)),
-        (MARTS_USAGE_WEEKLY, week),
-        (MARTS_USAGE_MONTHLY, month),
-        (MARTS_USAGE_BY_CLOCK, month),
+        _step(MARTS_USAGE_DAILY, (first, last), "usage_daily", kinds=kinds),
+        _step(MARTS_USAGE_WEEKLY, week, "usage_of_days", kinds=kinds, period="week"),
+        _step(MARTS_USAGE_MONTHLY, month, "usage_of_days", kinds=kinds, period="month"),
+        _step(MARTS_USAGE_BY_CLOCK, month, "usage_by_clock", kinds=kinds),
     )
     hours = Query.from_file(
-        "energy_assets.profiles", MARTS_USAGE_HOURLY.name, starts=window.starts_at_utc, ends=window.ends_at_utc
+        "energy_assets.profiles", "usage_hourly", starts=window.starts_at_utc, ends=window.ends_at_utc
     )
     return UsageUpdate(
         replacements=(
             Replacement(table=MARTS_USAGE_HOURLY, window=window, query=hours),
-            *(_step(table, span, kinds=kinds) for table, span in steps),
+            *steps,
         ),
         frames={
             "usage_clocks": clocks,
@@ -95,12 +95,12 @@ def cluster_members(assigned: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataF
     ).select(MEMBER_COLUMNS)
 
 
-def _step(table: Table, span: tuple[date, date], *, kinds: Sequence[str]) -> Replacement:
+def _step(table: Table, span: tuple[date, date], query: str, *, kinds: Sequence[str], **parameters: str) -> Replacement:
     first, last = span
     return Replacement(
         table=table,
         window=Window(starts_at_utc=_midnight(first), ends_at_utc=_midnight(last + _DAY)),
-        query=Query.from_file("energy_assets.profiles", table.name, first=first, last=last, kinds=list(kinds)),
+        query=Query.from_file("energy_assets.profiles", query, first=first, last=last, kinds=list(kinds), **parameters),
     )
 
 

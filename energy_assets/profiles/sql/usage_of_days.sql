@@ -1,5 +1,5 @@
--- The days of whole months.
-SELECT node_id, node_kind, site_id, commodity, direction, date_trunc('month', local_date)::DATE AS month_starts_on,
+-- The days of whole weeks or months.
+SELECT node_id, node_kind, site_id, commodity, direction, date_trunc($period, local_date)::DATE AS starts_on,
        sum(energy_kwh) AS energy_kwh, sum(known_hours) AS known_hours, sum(expected_hours) AS expected_hours,
        CASE WHEN count(DISTINCT currency_code) = 1 THEN sum(cost) END AS cost,
        CASE WHEN count(DISTINCT currency_code) = 1 THEN sum(flat_cost) END AS flat_cost,
