@@ -34,7 +34,7 @@ from energy_assets.messaging import dumps, replaying, staging
 from energy_assets.messaging.payloads import PayloadMapping, load_payload_mapping
 from energy_assets.messaging.segments import Segment, expire, sealed_segments
 from energy_assets.messaging.staging import Batch
-from energy_assets.readings.source import Counts, Registry, Source
+from energy_assets.readings.source import Counts, Source
 
 # What one transaction takes: text is about twenty times as long, and a trickle comes in many small segments.
 _BYTES_AT_ONCE = 16 * 1024 * 1024
@@ -258,8 +258,7 @@ def _commit(landing: _Landing, session: duckdb.DuckDBPyConnection, batches: Sequ
         Change(table=table, rows=each, where=where, kind="replace" if landing.afresh else "append")
         for table, each in rows
     ]
-    made = staging.registry(session, landing.mapping, source=source.name)
-    changes += registered(landing.lake, made, source=source.name)
+    changes += _new_meters(landing, session)
     landing.lake.commit(changes, message=landing.message, session=session)
     return counts
 
@@ -290,25 +289,28 @@ def _replay_chunk(landing: _Landing, chunk: replaying.Chunk) -> replaying.Replay
             Change(table=READINGS_LANDINGS, rows=days, where=where),
             Change(table=READINGS_SEGMENTS, rows=segments_after, where=where),
         ]
-        made = staging.registry(session, landing.mapping, source=source.name)
-        changes += registered(lake, made, source=source.name)
+        changes += _new_meters(landing, session)
         lake.commit(changes, message=landing.message, session=session)
     return replaying.Replayed.of(counts, left=chunk.rows.height)
 
 
-def registered(lake: Lake, made: Registry, *, source: str) -> list[Change]:
+def _new_meters(landing: _Landing, session: duckdb.DuckDBPyConnection) -> list[Change]:
     """Return the changes that add the meters of a landing to those that the source has; none where none is new."""
-    changes = []
-    for table, rows, key in (
-        (SITES, made.sites, "site_id"),
-        (PREMISES, made.premises, "premise_id"),
-        (METERS, made.meters, "meter_id"),
-    ):
-        had = lake.read(table, where={"source": source})
-        after = _merged(table, had, table.conform(rows), key=key)
-        if not after.equals(had.sort(key)):
-            changes.append(Change(table=table, rows=after, where={"source": source}))
-    return changes
+    lake, source = landing.lake, landing.source.name
+    had = {table.name: lake.read(table, where={"source": source}) for table in (SITES, PREMISES, METERS)}
+    made = staging.registry(session, landing.mapping, source=source, known=had[METERS.name])
+    if made.meters.is_empty():
+        return []
+    return [
+        Change(
+            table=table, rows=_merged(table, had[table.name], table.conform(rows), key=key), where={"source": source}
+        )
+        for table, rows, key in (
+            (SITES, made.sites, "site_id"),
+            (PREMISES, made.premises, "premise_id"),
+            (METERS, made.meters, "meter_id"),
+        )
+    ]
 
 
 def _merged(table: Table, had: pl.DataFrame, new: pl.DataFrame, *, key: str) -> pl.DataFrame:

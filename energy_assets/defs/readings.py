@@ -23,7 +23,7 @@ from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.ingestion import land_all
 from energy_assets.lake import Commit, Lake
-from energy_assets.message_landing import expire_segments, spools
+from energy_assets.message_landing import DUMPS, expire_segments, spools
 from energy_assets.messaging.health import recorders_of
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, interval_query
 from energy_assets.readings.judgements import judge_account, judge_completeness
@@ -123,7 +123,8 @@ def every_source_could_be_read(
     """Every declared source has an account for the run's days; one that is down is named, and the others go on."""
     window = checked_window(context)
     landed = set(lake.read(READINGS_LANDINGS, window, columns=["source"])["source"])
-    silent = sorted(source.name for source in load_sources(settings.sources_folder) if source.name not in landed)
+    asked = (source for source in load_sources(settings.sources_folder) if not source.options.get(DUMPS))
+    silent = sorted(source.name for source in asked if source.name not in landed)
     return dg.AssetCheckResult(
         passed=not silent,
         severity=dg.AssetCheckSeverity.WARN,
@@ -164,7 +165,7 @@ def newest_reading_is_recent(
     """Every source has a measured interval in the run's days or later: a run that came does not say that data did."""
     window = checked_window(context)
     newest = lake.query(Query.from_file("energy_assets.defs", "newest_by_source"))
-    declared = {source.name for source in load_sources(settings.sources_folder)}
+    declared = {source.name for source in load_sources(settings.sources_folder) if not source.options.get(DUMPS)}
     border = window.starts_at_utc if window else None
     judged = newest.filter(pl.col("source").is_in(sorted(declared)))
     stale = judged.filter(pl.col("newest") < border) if border is not None else judged.clear()

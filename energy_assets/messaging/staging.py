@@ -33,6 +33,7 @@ _FEW_GROUPS = 2
 IN_FLIGHT = 65_535
 """The most messages that a broker sends ahead of our acknowledgement."""
 
+_TOLD = ("commodity", "direction", "measure", "unit", "interval_minutes")
 FRAME_COLUMNS: dict[str, type[pl.DataType] | pl.DataType] = {
     "batch": pl.Int32,
     "line_number": pl.Int64,
@@ -276,18 +277,29 @@ def landed_queries(source: Source, *, now: datetime) -> dict[str, Query]:
     }
 
 
-def registry(connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str) -> Registry:
-    """Return sites, premises and meters of the staged rows."""
-    seen = frame(connection, query("meters_seen"))
+def registry(
+    connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str, known: pl.DataFrame
+) -> Registry:
+    """Return sites, premises and meters of the staged rows that `known` (metering.meters) does not have as they are."""
     kinds = {"commodity": "electricity", "direction": "consumption"}
-    declared = {meter: kinds | mapping.messages[rule].stated() for meter, _, rule in seen.iter_rows()}
+    stated = [kinds | rule.stated() for rule in mapping.messages]
+    facts = pl.DataFrame(
+        [(number, *(each[name] for name in _TOLD)) for number, each in enumerate(stated)],
+        schema={"rule": pl.Int32} | {name: known.schema[name] for name in _TOLD},
+        orient="row",
+    )
+    seen = frame(connection, query("meters_seen")).join(facts, on="rule")
+    same = known.select("meter_id", *_TOLD, known_from="valid_from_utc")
+    had = seen.join(same, on=["meter_id", *_TOLD]).filter(pl.col("known_from") <= pl.col("valid_from_utc"))
+    new = seen.join(had, on="meter_id", how="anti").select("meter_id", "valid_from_utc", "rule")
+    declared = {meter: stated[rule] for meter, _, rule in new.iter_rows()}
     places = Mapping(
         layout="long",
         time=TimeFormat(columns=("time",), zone=mapping.zone or "UTC"),
         values=(ValueColumns(column="value"),),
         site=mapping.site,
     )
-    return declared_meters.made_registry(seen.drop("rule"), declared=declared, mapping=places, source=source)
+    return declared_meters.made_registry(new.drop("rule"), declared=declared, mapping=places, source=source)
 
 
 def query(name: str, **parameters: object) -> Query:

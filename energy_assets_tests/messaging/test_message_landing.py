@@ -182,19 +182,20 @@ def test_a_segment_is_landed_once_and_only_when_it_is_sealed(spool: Path, lake: 
     assert_accounted(lake)
 
 
-def test_two_landings_at_once_land_each_segment_once(spool: Path, lake: Lake) -> None:
+def test_two_landings_at_once_land_each_segment_once(spool: Path, any_lake: Lake) -> None:
     for number in range(6):
         write_segment(spool, [record(number * 10 + each, f"m/{each}", f"{number}") for each in range(10)])
     found: list[Counts] = []
     threads = [
-        threading.Thread(target=lambda: found.append(land_segments(lake, source_of(spool), now=NOW))) for _ in range(3)
+        threading.Thread(target=lambda: found.append(land_segments(any_lake, source_of(spool), now=NOW)))
+        for _ in range(3)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert sum(each.stored for each in found) == 60
-    assert_accounted(lake)
+    assert_accounted(any_lake)
 
 
 def test_a_damaged_segment_is_named_and_its_neighbours_are_landed(spool: Path, lake: Lake) -> None:
