@@ -85,6 +85,76 @@ def test_published_consistency_proofs(old: int, new: int, path: list[str]) -> No
     assert [item.hex() for item in proof] == path
 
 
+# The tree of seven leaves in RFC 6962, 2.1.3, by the letters that it has there.
+A, B, C, D, E, F, J = LEAVES[:7]
+G, H, I = verifier.node_hash(A, B), verifier.node_hash(C, D), verifier.node_hash(E, F)  # noqa: E741  its letter there
+K, L = verifier.node_hash(G, H), verifier.node_hash(I, J)
+
+
+@pytest.mark.parametrize(
+    ("index", "path"),
+    [
+        pytest.param(0, [B, H, L], id="d0"),
+        pytest.param(3, [C, G, L], id="d3"),
+        pytest.param(4, [F, J, K], id="d4"),
+        pytest.param(6, [I, K], id="d6"),
+    ],
+)
+def test_the_audit_paths_of_the_specification(index: int, path: list[bytes]) -> None:
+    assert inclusion_proof(subtrees_of(LEAVES[:7]), index=index, size=7) == path
+    assert verifier.root_from_path(LEAVES[index], index, 7, path) == verifier.node_hash(K, L)
+
+
+@pytest.mark.parametrize(
+    ("old", "path"),
+    [
+        pytest.param(3, [C, D, G, L], id="hash0"),
+        pytest.param(4, [L], id="hash1"),
+        pytest.param(6, [I, J, K], id="hash2"),
+    ],
+)
+def test_the_consistency_proofs_of_the_specification(old: int, path: list[bytes]) -> None:
+    assert consistency_proof(subtrees_of(LEAVES[:7]), old=old, new=7) == path
+
+
+def specified_root(leaves: list[bytes]) -> bytes:
+    """MTH of RFC 6962, 2.1, over leaf hashes, word by word."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else EMPTY_ROOT
+    k = next(1 << power for power in range(32) if 1 << power < len(leaves) <= 2 << power)
+    return verifier.node_hash(specified_root(leaves[:k]), specified_root(leaves[k:]))
+
+
+def specified_path(index: int, leaves: list[bytes]) -> list[bytes]:
+    """PATH of RFC 6962, 2.1.1."""
+    if len(leaves) == 1:
+        return []
+    k = next(1 << power for power in range(32) if 1 << power < len(leaves) <= 2 << power)
+    if index < k:
+        return [*specified_path(index, leaves[:k]), specified_root(leaves[k:])]
+    return [*specified_path(index - k, leaves[k:]), specified_root(leaves[:k])]
+
+
+def specified_proof(old: int, leaves: list[bytes], *, whole: bool) -> list[bytes]:
+    """SUBPROOF of RFC 6962, 2.1.2."""
+    if old == len(leaves):
+        return [] if whole else [specified_root(leaves)]
+    k = next(1 << power for power in range(32) if 1 << power < len(leaves) <= 2 << power)
+    if old <= k:
+        return [*specified_proof(old, leaves[:k], whole=whole), specified_root(leaves[k:])]
+    return [*specified_proof(old - k, leaves[k:], whole=False), specified_root(leaves[:k])]
+
+
+@pytest.mark.parametrize("size", range(1, 34))
+def test_every_proof_is_that_of_the_definitions(size: int) -> None:
+    leaves = [leaf_hash(bytes([i])) for i in range(size)]
+    read = subtrees_of(leaves)
+    assert tree_root(leaves) == verifier.root_of(leaves) == specified_root(leaves)
+    for place in range(size):
+        assert inclusion_proof(read, index=place, size=size) == specified_path(place, leaves)
+        assert consistency_proof(read, old=place + 1, new=size) == specified_proof(place + 1, leaves, whole=True)
+
+
 def flipped(raw: bytes, bit: int) -> bytes:
     changed = bytearray(raw)
     changed[bit // 8] ^= 1 << bit % 8
