@@ -44,5 +44,5 @@ def ranker_plots(unseen: pl.DataFrame) -> dict[str, bytes]:
 def _precision_recall(fault: Bools, score: Floats) -> tuple[Floats, Floats]:
     order = np.argsort(-score, kind="stable")
     hits = np.cumsum(fault[order])
-    places = np.unique(np.linspace(0, len(order) - 1, 500).round().astype(np.int64))
+    places = np.unique(np.geomspace(1, len(order), 400).astype(np.int64)) - 1
     return hits[places] / max(hits[-1], 1), hits[places] / (places + 1)
