@@ -144,7 +144,7 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """How the publisher did at its last look: when, how much it sent, what went wrong, and when the next look is due."""
+    """How the publisher did at its last look, how much it sent, what went wrong, and when the next look is due."""
 
     looked_at_utc: str
     due_at_utc: str

@@ -187,7 +187,7 @@ def test_a_broker_that_is_away_is_tried_again_until_it_is_over(lake: Lake, tmp_p
             if looks == 5:
                 assert "cannot be reached" in (troubles_of(health_file, now=NOW) or "")
                 broker.start()
-            return len(found) > 0 and troubles_of(health_file, now=NOW) is None or looks > 400
+            return (len(found) > 0 and troubles_of(health_file, now=NOW) is None) or looks > 400
 
         publisher = Publisher(
             lake=lake,
