@@ -20,8 +20,10 @@ PREVIOUS_DAY = "previous_day"
 """The rival that needs no training: the newest day of which the same clock time is known."""
 BASELINES = (PREVIOUS_DAY, "last_week", "weekday_mean", "analogue")
 _REFIT_DAYS = 28
-_LEARNED_ROWS = 450_000
-"""Rows learned from in all refits together before these become rarer: a few minutes on two cores."""
+_LEARNED_ROWS = 240_000
+"""Rows learned from in all refits together before these become rarer: a minute or two on two cores."""
+_LEAST_COST_ROWS = 40_000
+"""What a training costs at least, in rows: folds and early stopping take their time with few of them too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,6 @@ def refit_days_of(inputs: Inputs, *, plan: Plan, learned: int, tested: int) -> i
     per_day = plan.horizon_hours * 60 / inputs.meters["interval_minutes"]
     slots = inputs.meters.select("commodity", "interval_minutes").with_columns(rows=per_day * learned)
     of_classes = slots.group_by("commodity", "interval_minutes").agg(pl.col("rows").sum())
-    rows = of_classes.select(pl.col("rows").clip(10_000, plan.spec.training_rows).sum()).item()
+    rows = of_classes.select(pl.col("rows").clip(_LEAST_COST_ROWS, plan.spec.training_rows).sum()).item()
     affordable = max(2, int(_LEARNED_ROWS / rows))
     return max(_REFIT_DAYS, -(-tested // affordable))

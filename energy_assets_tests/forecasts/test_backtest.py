@@ -14,7 +14,7 @@ from energy_assets.features.matrix import build_features
 from energy_assets.forecasts.backtest import Backtest, backtest
 from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.backtest_learning import SEED
-from energy_assets.forecasts.backtest_plan import Plan
+from energy_assets.forecasts.backtest_plan import Plan, refit_days_of
 from energy_assets.forecasts.backtest_report import report_of
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER
@@ -202,6 +202,23 @@ def test_models_are_trained_again_at_the_interval_asked_for(tmp_path: Path):
     assert result.trainings[1].rows > result.trainings[0].rows
     # The issues of days 8 to 25 and 8 to 27, two meters with 24 slots each.
     assert [each.rows for each in result.trainings] == [18 * 48, 20 * 48]
+
+
+@pytest.mark.parametrize(
+    ("meters", "learned", "tested", "expected"),
+    [
+        # Six trainings of the least cost are affordable, and two of the most; four weeks is the least between them.
+        pytest.param(1, 100, 24, 28, id="a-month-is-tested"),
+        pytest.param(1, 100, 365, 61, id="a-year-of-one-meter"),
+        pytest.param(22, 584, 146, 73, id="two-years-of-22-meters"),
+        pytest.param(22, 584, 20, 28, id="a-short-test-of-many"),
+    ],
+)
+def test_trainings_are_rarer_where_they_cost_more(
+    tmp_path: Path, meters: int, learned: int, tested: int, expected: int
+):
+    inputs = inputs_of(tmp_path, pl.concat([wave(f"m{number}", days=1) for number in range(meters)]))
+    assert refit_days_of(inputs, plan=Plan(), learned=learned, tested=tested) == expected
 
 
 @pytest.mark.parametrize(
