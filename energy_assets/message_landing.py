@@ -7,7 +7,7 @@ all sources stand here; what messages mean is `messaging`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ from energy_assets.errors import ConfigError, SourceError
 from energy_assets.lake import Change, Lake
 from energy_assets.lake.changes import Rows
 from energy_assets.lake.locks import writing
-from energy_assets.messaging import dumps, replaying, staging
+from energy_assets.messaging import dumps, influx, replaying, staging
 from energy_assets.messaging.payloads import PayloadMapping, load_payload_mapping
 from energy_assets.messaging.segments import Segment, expire, sealed_segments
 from energy_assets.messaging.staging import Batch
@@ -101,6 +101,32 @@ def land_dumps(lake: Lake, source: Source, files: Sequence[Path], *, form: str |
         ConfigError: the mapping or the format is wrong.
         SourceError: a file cannot be read.
     """
+    mapping = mapping_of(source)
+    return _land_files(
+        lake, source, files, read=lambda file: dumps.read_dump(file, mapping=mapping, form=form), now=now
+    )
+
+
+def land_influx(lake: Lake, source: Source, files: Sequence[Path], *, precision: str = "ns", now: datetime) -> Counts:
+    """Land InfluxDB exports, each once by its content, and return the account.
+
+    `precision` is that of the times in line protocol.
+
+    Raises:
+        ConfigError: the mapping is wrong.
+        SourceError: a file cannot be read.
+    """
+    return _land_files(lake, source, files, read=lambda file: influx.read_influx(file, precision=precision), now=now)
+
+
+def _land_files(
+    lake: Lake,
+    source: Source,
+    files: Sequence[Path],
+    *,
+    read: Callable[[Path], Iterator[pl.DataFrame]],
+    now: datetime,
+) -> Counts:
     counts = NOTHING
     with _alone(lake, source):
         landed = _landed(lake, source, "batch_id")
@@ -114,7 +140,7 @@ def land_dumps(lake: Lake, source: Source, files: Sequence[Path], *, form: str |
             )
             with lake.session() as session:
                 staging.begin(session, [batch])
-                for messages in dumps.read_dump(file, mapping=landing.mapping, form=form):
+                for messages in read(file):
                     staging.add_frame(session, messages)
                 counts = together(counts, _commit(landing, session, [batch]))
     return counts

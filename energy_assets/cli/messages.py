@@ -1,4 +1,4 @@
-"""Commands of MQTT messages: ingest a spool or dumps, and try a mapping."""
+"""Commands of MQTT messages: ingest a spool, dumps or exports of InfluxDB, and try a mapping."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ mapping = typer.Typer(help="Mappings of MQTT messages.", no_args_is_help=True)
 app.add_typer(mapping, name="mapping")
 
 MappingFile = Annotated[Path, typer.Option(help="TOML file, or the name of a built-in mapping, as system_003.")]
+Precision = Literal["ns", "us", "ms", "s"]
 Name = Annotated[str, typer.Option(help="Name of the source.")]
 
 
@@ -58,16 +59,32 @@ def ingest_dump(
 ) -> None:
     """Ingest dumps of MQTT messages, each once by its content."""
     from energy_assets.lake import Lake
-    from energy_assets.message_landing import DUMPS, land_dumps
+    from energy_assets.message_landing import land_dumps
     from energy_assets.messaging.payloads import mapping_file
-    from energy_assets.readings.source import load_source, save_source
 
-    settings = load_settings()
     source = _source(name, files[0].parent, mapping_file(mapping))
-    counts = land_dumps(Lake.from_settings(settings), source, files, form=form, now=datetime.now(UTC))
-    declared = settings.sources_folder / f"{name}.toml"
-    if not declared.is_file() or load_source(declared).options.get(DUMPS):
-        save_source(settings.sources_folder, source.model_copy(update={"options": {DUMPS: True}}))
+    counts = land_dumps(Lake.from_settings(load_settings()), source, files, form=form, now=datetime.now(UTC))
+    _declare_dumps(source)
+    _tell(name, counts)
+
+
+@ingest.command("influx")
+def ingest_influx(
+    files: Annotated[
+        list[Path], typer.Argument(help="Annotated CSV of a query, or line protocol; also gzip and zstd.")
+    ],
+    mapping: MappingFile,
+    name: Name = "influx",
+    precision: Annotated[Precision, typer.Option(help="Of the times in line protocol.")] = "ns",
+) -> None:
+    """Ingest InfluxDB exports, each once by its content; a value's topic is influx/MEASUREMENT/TAG=VALUE/FIELD."""
+    from energy_assets.lake import Lake
+    from energy_assets.message_landing import land_influx
+    from energy_assets.messaging.payloads import mapping_file
+
+    source = _source(name, files[0].parent, mapping_file(mapping))
+    counts = land_influx(Lake.from_settings(load_settings()), source, files, precision=precision, now=datetime.now(UTC))
+    _declare_dumps(source)
     _tell(name, counts)
 
 
@@ -118,6 +135,17 @@ def _source(name: str, path: Path, mapping: Path) -> Source:
         return Source(name=name, kind="mqtt", path=path.absolute(), mapping=mapping.absolute())
     except ValidationError as error:
         raise ConfigError(f"The source {name!r} is not well declared: {error.errors()[0]['msg']}.") from error
+
+
+def _declare_dumps(source: Source) -> None:
+    """Declare a source of files given by hand, unless its name is that of a spool."""
+    from energy_assets.message_landing import DUMPS
+    from energy_assets.readings.source import load_source, save_source
+
+    folder = load_settings().sources_folder
+    declared = folder / f"{source.name}.toml"
+    if not declared.is_file() or load_source(declared).options.get(DUMPS):
+        save_source(folder, source.model_copy(update={"options": {DUMPS: True}}))
 
 
 def _tell(name: str, counts: Counts) -> None:

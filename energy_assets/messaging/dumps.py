@@ -202,6 +202,16 @@ def _arrival(columns: Sequence[str]) -> pl.Expr:
     return pl.coalesce(stamps)
 
 
+def lines_of(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, plain or packed, that are not empty.
+
+    Raises:
+        SourceError: the file cannot be read or unpacked.
+    """
+    for frame in _frames(path):
+        yield from frame["line"]
+
+
 def _frames(path: Path) -> Iterator[pl.DataFrame]:
     number, rest = 1, b""
     try:
