@@ -198,7 +198,9 @@ def _registry(rows: pl.DataFrame, *, declared: pl.DataFrame, timezone: str, coun
         timezone=pl.col("timezone").fill_null(timezone),
         country_code=pl.col("country_code").fill_null(pl.lit(country_code, dtype=pl.String)),
     ).with_columns(
-        site_id=pl.coalesce("site_id", pl.concat_str("timezone", pl.col("country_code").fill_null(""), separator="|"))
+        site_id=pl.coalesce(
+            "site_id", pl.concat_str(pl.lit("undeclared"), "timezone", "country_code", separator=" ", ignore_nulls=True)
+        )
     )
 
 
