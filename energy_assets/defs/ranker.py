@@ -31,7 +31,7 @@ from energy_assets.lake import Lake
 from energy_assets.models.archive import FULL
 from energy_assets.models.card import TrainingFacts
 from energy_assets.models.promotion import Decision
-from energy_assets.models.registry import Registry, UnresolvedModelError
+from energy_assets.models.registry import LoadedModel, Registry, UnresolvedModelError
 from energy_assets.settings import Settings
 
 _SEED = 0
@@ -103,11 +103,10 @@ def event_ranking(
 ) -> dg.MaterializeResult[None]:
     """The events of a day in the order in which the ranker would look at them; none while it is off."""
     window = window_of(context)
-    try:
-        model = registry.resolve(NAME)
-    except UnresolvedModelError as error:
+    model = _champion(lake, registry)
+    if isinstance(model, str):
         commit = lake.replace(ANOMALIES_RANKING, ANOMALIES_RANKING.empty(), window=window, message=run_message(context))
-        return report(commit, ANOMALIES_RANKING, state=f"off: {error.reason}")
+        return report(commit, ANOMALIES_RANKING, state=f"off: {model}")
     events = lake.read(ANOMALIES_EVENTS, window).drop_nulls("meter_id")
     slots = _flagged_slots(lake, events)
     if slots.is_empty():
@@ -117,6 +116,16 @@ def event_ranking(
         rows = _ranked(events, slots=slots, scores=scores, model_version=model.model_version)
     commit = lake.replace(ANOMALIES_RANKING, rows, window=window, message=run_message(context))
     return report(commit, ANOMALIES_RANKING, state=f"by {model.model_version}", likeliest=rows.head(10))
+
+
+def _champion(lake: Lake, registry: Registry) -> LoadedModel | str:
+    """Return the ranker in use, or why there is none; without a word of anybody the registry is not even asked."""
+    if lake.count(ANOMALIES_FEEDBACK) == 0:
+        return "nobody has said anything about an event"
+    try:
+        return registry.resolve(NAME)
+    except UnresolvedModelError as error:
+        return error.reason
 
 
 def features_of(lake: Lake, *, labels: pl.DataFrame) -> pl.DataFrame:

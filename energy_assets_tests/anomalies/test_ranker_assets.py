@@ -96,6 +96,8 @@ def test_it_is_off_until_people_said_enough_and_then_ranks_their_events(lake: La
     }
     quiet = said_by(dg.materialize([ranker_model], resources=resources), "models__ranker")
     assert quiet["state"].startswith("off: too few labels: 0 of 30 faults")  # type: ignore[attr-defined]
+    silent = said_by(dg.materialize([event_ranking], resources=resources, tags=ranks), "anomalies__ranking")
+    assert silent["state"] == "off: nobody has said anything about an event"
     fill(lake)
     off = said_by(dg.materialize([event_ranking], resources=resources, tags=ranks), "anomalies__ranking")
     assert off["state"] == "off: registry_empty"
