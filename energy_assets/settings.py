@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
     nightly_cron: str = Field("30 2 * * *", description="When the nightly job runs, in the platform's time zone.")
     retrain_cron: str = Field("0 4 * * 0", description="When models are retrained, in the platform's time zone.")
+    calendar_folder: Path | None = Field(
+        None, description="Folder of CSV files with school holidays and site closures (docs/models.md). Default: none."
+    )
     training_rows: Annotated[int, Field(ge=1000)] = Field(
         600_000, description="Rows that models learn from in all; more takes longer and gains little."
     )

@@ -52,6 +52,8 @@ FEATURE_COLUMNS = (
     "is_before_holiday",
     "is_after_holiday",
     "is_bridge_day",
+    "is_school_holiday",
+    "is_closed",
     "year_sin",
     "year_cos",
     "day_length_hours",

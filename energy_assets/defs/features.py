@@ -1,6 +1,7 @@
 """Features of a delivery date: what its forecast is made from, stored so that the forecast can be made again."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -24,6 +25,7 @@ from energy_assets.defs.partitions import (
     issue_window,
 )
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message
+from energy_assets.features.closures import read_closures
 from energy_assets.features.matrix import Thinning, build_features, features_hash, reading_windows
 from energy_assets.lake import Lake
 from energy_assets.settings import Settings
@@ -50,9 +52,12 @@ def load_features(
     """Calendar, weather and load features per meter and slot, from nothing that became known after the issue."""
     dates = delivery_dates_of(context)
     issues = [issue_time(each, issue_hour_utc=settings.issue_hour_utc) for each in dates]
-    features = features_of(lake, issues=issues, is_actual_allowed=settings.actual_weather_as_forecast).drop(
-        "energy_kwh", "energy_known_at_utc"
-    )
+    features = features_of(
+        lake,
+        issues=issues,
+        is_actual_allowed=settings.actual_weather_as_forecast,
+        calendar_folder=settings.calendar_folder,
+    ).drop("energy_kwh", "energy_known_at_utc")
     commit = lake.replace(
         FEATURES_LOAD,
         features.with_columns(pl.selectors.float().fill_nan(None)),
@@ -72,10 +77,12 @@ def features_of(
     is_actual_allowed: bool,
     thinning: Thinning | None = None,
     meters: pl.DataFrame | None = None,
+    calendar_folder: Path | None = None,
 ) -> pl.DataFrame:
     """Return the feature rows of the issues from what the lake holds: the one road from tables to features.
 
-    `meters` are the rows of METERS that are wanted, all where None.
+    `meters` are the rows of METERS that are wanted, all where None; `calendar_folder` holds school holidays and site
+    closures.
     """
     readings = pl.concat(
         lake.read(
@@ -101,6 +108,7 @@ def features_of(
         weather=weather,
         issues=issues,
         thinning=thinning,
+        closures=read_closures(calendar_folder) if calendar_folder else None,
     )
 
 

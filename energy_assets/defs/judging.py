@@ -69,6 +69,7 @@ def _unseen_features(lake: Lake, models: list[LoadedModel], *, name: str, settin
         is_actual_allowed=settings.actual_weather_as_forecast,
         thinning=Thinning(share=thinning_share(meters, issues=len(issues), rows=_MOST_ROWS), seed=1),
         meters=meters,
+        calendar_folder=settings.calendar_folder,
     )
 
 

@@ -70,6 +70,7 @@ def load_models(
         is_actual_allowed=settings.actual_weather_as_forecast,
         thinning=Thinning(share=share, seed=_SEED),
         meters=meters,
+        calendar_folder=settings.calendar_folder,
     )
     decisions: list[Decision] = []
     rows: list[dict[str, object]] = []

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from energy_assets.contracts import UTC_TIME
+from energy_assets.features.closures import CLOSURE, SCHOOL_HOLIDAY, Spans, is_within
 from energy_assets.features.history import Floats, Ints
 
 CALENDAR_FEATURES = (
@@ -24,6 +25,8 @@ CALENDAR_FEATURES = (
     "is_before_holiday",
     "is_after_holiday",
     "is_bridge_day",
+    "is_school_holiday",
+    "is_closed",
     "year_sin",
     "year_cos",
     "day_length_hours",
@@ -43,6 +46,8 @@ class Place:
     subdivision_code: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    spans: Spans = ()
+    """School holidays and closures there, as calendar files tell them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +109,15 @@ def _days(dates: pl.Series, *, place: Place) -> pl.DataFrame:
         weekday=pl.col("local_date").dt.weekday() - 1,
         is_holiday=pl.col("local_date").is_in(_holidays(place, years=range(first.year, last.year + 1))),
     )
-    rest = pl.col("is_holiday") | (pl.col("weekday") >= 5)
-    kind = pl.when(pl.col("is_holiday") | (pl.col("weekday") == 6)).then(DAY_OF_REST)
+    day = pl.col("local_date")
+    school, closed = (is_within(day, place.spans, kind=kind) for kind in (SCHOOL_HOLIDAY, CLOSURE))
+    told = {kind for kind, _, _ in place.spans}
+    unknown = pl.lit(None, pl.Boolean)
+    rest = pl.col("is_holiday") | (pl.col("weekday") >= 5) | closed
+    kind = pl.when(pl.col("is_holiday") | (pl.col("weekday") == 6) | closed).then(DAY_OF_REST)
     return frame.with_columns(
+        is_school_holiday=school if SCHOOL_HOLIDAY in told else unknown,
+        is_closed=closed if CLOSURE in told else unknown,
         day_kind=kind.when(pl.col("weekday") == 5).then(SATURDAY).otherwise(WORKDAY),
         is_before_holiday=pl.col("is_holiday").shift(-1, fill_value=False),
         is_after_holiday=pl.col("is_holiday").shift(1, fill_value=False),

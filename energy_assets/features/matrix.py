@@ -97,6 +97,7 @@ def build_features(
     issues: Sequence[datetime],
     horizon: Horizon = DELIVERY_DATE,
     thinning: Thinning | None = None,
+    closures: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return one row per meter, issue and slot in service: KEY, interval_minutes, FEATURES, scale_kwh and the target.
 
@@ -108,6 +109,7 @@ def build_features(
         issues: issue times, whole minutes, each once.
         horizon: which slots an issue has.
         thinning: share of the rows to keep, for training.
+        closures: school holidays and closures, as `closures.read_closures` returns them, or None.
 
     Returns:
         `SCHEMA`; sorted by interval class, then blocks of meters, issue, site, meter and slot. Missing features are
@@ -124,13 +126,15 @@ def build_features(
     described = described_meters(meters, premises=premises, sites=sites)
     known_weather = to_known_weather(weather, issues=issues)
     blocks: list[pl.DataFrame] = []
-    for chunk in _chunks(readings.lazy(), described, issues=issues):
+    for chunk in _chunks(readings.lazy(), described, issues=issues, closures=closures):
         for issue in issues:
             blocks.extend(_issue_rows(chunk, issue, weather=known_weather, horizon=horizon, thinning=thinning))
     return pl.concat([SCHEMA.to_frame(), *blocks], rechunk=False)
 
 
-def _chunks(readings: pl.LazyFrame, described: pl.DataFrame, *, issues: Sequence[datetime]) -> Iterator[_Chunk]:
+def _chunks(
+    readings: pl.LazyFrame, described: pl.DataFrame, *, issues: Sequence[datetime], closures: pl.DataFrame | None
+) -> Iterator[_Chunk]:
     first, last = minute_of(min(issues)), minute_of(max(issues))
     for (minutes,), group in described.partition_by("interval_minutes", as_dict=True, maintain_order=True).items():
         interval = int(minutes)
@@ -140,7 +144,10 @@ def _chunks(readings: pl.LazyFrame, described: pl.DataFrame, *, issues: Sequence
         calendars: dict[str, Calendar] = {}
         for row in group.unique("site_id", maintain_order=True).iter_rows(named=True):
             calendars[row["site_id"]] = calendar_of(
-                place_of(row), first_slot=from_slot, slot_count=to_slot - from_slot, interval_minutes=interval
+                place_of(row, closures=closures),
+                first_slot=from_slot,
+                slot_count=to_slot - from_slot,
+                interval_minutes=interval,
             )
         for part in group.iter_slices(_METERS_PER_CHUNK):
             history = to_history(

@@ -10,6 +10,7 @@ import polars as pl
 from energy_assets.contracts.metering import COMMODITIES, DIRECTIONS
 from energy_assets.errors import ContractError
 from energy_assets.features.calendar import Place
+from energy_assets.features.closures import Spans, spans_of
 
 METADATA_FEATURES = (
     "log_floor_area",
@@ -88,10 +89,14 @@ def described_meters(meters: pl.DataFrame, *, premises: pl.DataFrame, sites: pl.
     )
 
 
-def place_of(row: dict[str, object]) -> Place:
-    """Return the place of one described meter."""
+def place_of(row: dict[str, object], *, closures: pl.DataFrame | None = None) -> Place:
+    """Return the place of one described meter, with what calendar files tell of it."""
     names = ("timezone", "country_code", "subdivision_code", "latitude", "longitude")
-    return Place(**{name: row[name] for name in names})  # type: ignore[arg-type]
+    spans: Spans = ()
+    if closures is not None:
+        where = {name: row[name] for name in ("site_id", "country_code", "subdivision_code")}
+        spans = spans_of(closures, **where)  # type: ignore[arg-type]
+    return Place(**{name: row[name] for name in names}, spans=spans)  # type: ignore[arg-type]
 
 
 def _code(column: str, vocabulary: tuple[str, ...]) -> pl.Expr:
