@@ -1,0 +1,86 @@
+"""Command on published forecasts: peaks, how high a node's load may rise, when, and how likely above a limit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from energy_assets.cli.forecasts import forecast
+from energy_assets.cli.root import console
+from energy_assets.errors import LakeError
+from energy_assets.settings import load_settings
+
+_HOURS_SHOWN = 3
+
+
+@forecast.command("peaks")
+def peaks(
+    node: Annotated[
+        str, typer.Option(help="A meter_id, or `premise, site or portfolio|commodity|direction`.")
+    ] = "portfolio|electricity|net",
+    limit_kw: Annotated[float | None, typer.Option(help="Tell how likely the load is above it in every slot.")] = None,
+    issued: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="Time of the issue, in UTC; default: the newest."),
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="IANA zone of the days; default: that of the node's site.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the likelihood of every slot.")] = None,
+) -> None:
+    """Say how high the load of a node may rise on the coming days, at which hour, and how likely above a limit."""
+    from energy_assets.contracts import FORECASTS_LOAD, METERS, SITES
+    from energy_assets.forecasts.outcomes import joint_scenarios
+    from energy_assets.forecasts.scenarios import Dependence
+    from energy_assets.lake import Lake
+    from energy_assets.readings.own_files import write_table
+
+    lake = Lake.from_settings(load_settings())
+    moment = issued.replace(tzinfo=UTC) if issued else _newest(lake.read(FORECASTS_LOAD, columns=["issued_at_utc"]))
+    rows = lake.read(FORECASTS_LOAD, where={"issued_at_utc": moment})
+    meters, sites = lake.read(METERS), lake.read(SITES)
+    lake.close()
+    if rows.is_empty():
+        raise LakeError(f"The lake holds no forecast issued at {moment:%Y-%m-%d %H:%M} UTC; marts.outlook shows which.")
+    drawn = joint_scenarios(rows, meters=meters, dependence=Dependence(), seed=moment.toordinal()).of(node)
+    zone = timezone or _zone_of(rows.filter(pl.col("node_id") == node), sites)
+    console.print(f"{node}, issued {moment:%Y-%m-%d %H:%M} UTC, days of {zone}", highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("day", "peak kW", "80 % within", "likeliest hours"):
+        table.add_column(name, justify="left" if name in ("day", "likeliest hours") else "right")
+    for day in drawn.daily_peaks(timezone=zone).iter_rows(named=True):
+        likely = sorted(day["hours"], key=lambda each: each["probability"], reverse=True)[:_HOURS_SHOWN]
+        hours = ", ".join(f"{each['hour']:02d}:00 {each['probability']:.0%}" for each in likely)
+        table.add_row(str(day["local_date"]), f"{day['q50']:,.4g}", f"{day['q10']:,.4g} .. {day['q90']:,.4g}", hours)
+    console.print(table)
+    if limit_kw is None:
+        return
+    above = drawn.likelihood_above(limit_kw)
+    worst = above.sort("probability", descending=True).row(0, named=True)
+    console.print(
+        f"Above {limit_kw:,.4g} kW: likeliest at {worst['starts_at_utc']:%Y-%m-%d %H:%M} UTC, "
+        f"{worst['probability']:.0%}; "
+        f"more likely than not in {above.filter(pl.col('probability') > 0.5).height} of {above.height} slots",
+        highlight=False,
+    )
+    if out is not None:
+        write_table(above, out)
+
+
+def _newest(issues: pl.DataFrame) -> datetime:
+    newest = issues["issued_at_utc"].max()
+    if not isinstance(newest, datetime):
+        raise LakeError("The lake holds no forecast; `energy nightly` makes one.")
+    return newest
+
+
+def _zone_of(rows: pl.DataFrame, sites: pl.DataFrame) -> str:
+    """Return the zone of a node's site, UTC for the portfolio."""
+    here = sites.join(rows.select("site_id").unique(), on="site_id", how="semi")["timezone"]
+    return str(here[0]) if here.len() == 1 else "UTC"

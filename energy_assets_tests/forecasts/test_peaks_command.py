@@ -1,0 +1,69 @@
+"""`energy forecast peaks` over a real lake that holds one published issue."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from energy_assets.cli import app
+from energy_assets.contracts import FORECASTS_LOAD, METERS, SITES
+from energy_assets.errors import ContractError, LakeError
+from energy_assets.lake import Lake
+from energy_assets.settings import load_settings
+from energy_assets_tests.forecasts import portfolio as given
+from energy_assets_tests.forecasts.test_outcomes import PUBLISHED
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ENERGY_ASSETS_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "150")
+    load_settings.cache_clear()
+    yield tmp_path
+    load_settings.cache_clear()
+
+
+def publish() -> None:
+    lake = Lake.from_settings(load_settings())
+    for table, rows in ((FORECASTS_LOAD, PUBLISHED), (METERS, given.METER_ROWS), (SITES, given.SITE_ROWS)):
+        lake.replace(table, rows)
+    lake.close()
+
+
+def energy(*words: str) -> str:
+    done = CliRunner().invoke(app, ["forecast", "peaks", *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_peaks_of_the_portfolio_and_the_likelihood_above_a_limit(home: Path):
+    publish()
+    out = home / "above.csv"
+    said = energy("--limit-kw", "10", "--out", str(out))
+    assert "portfolio|electricity|net, issued 2026-03-10 00:00 UTC, days of UTC" in said
+    assert "2026-03-11" in said
+    assert "likeliest hours" in said
+    assert "Above 10 kW: likeliest at" in said
+    assert pl.read_csv(out)["probability"].is_between(0, 1).all()
+
+
+def test_days_of_a_meter_are_those_of_its_site(home: Path):
+    publish()
+    assert "days of Europe/Berlin" in energy("--node", "t.a.electricity")
+
+
+def test_a_node_or_an_issue_that_is_not_there_is_named(home: Path):
+    publish()
+    with pytest.raises(ContractError, match="no node 'nowhere'"):
+        energy("--node", "nowhere")
+    with pytest.raises(LakeError, match="no forecast issued at 2020-01-01 00:00 UTC"):
+        energy("--issued", "2020-01-01")
+
+
+def test_an_empty_lake_says_how_to_get_a_forecast(home: Path):
+    lake = Lake.from_settings(load_settings())
+    lake.replace(METERS, given.METER_ROWS)
+    lake.close()
+    with pytest.raises(LakeError, match="energy nightly"):
+        energy()
