@@ -174,6 +174,12 @@ def _show(account: Mapping[str, Any]) -> None:
     )
     for note in account["notes"]:
         console.print(f"[yellow]note[/] {note}", highlight=False)
+    for each in account["trainings"]:
+        if each["trouble"]:
+            day = each["trained_at_utc"][:10]
+            console.print(
+                f"[yellow]note[/] {each['model']} of {day} was not trained: {each['trouble']}", highlight=False
+            )
     _show_methods(account)
     _show_rungs(account)
     _show_meters(account)

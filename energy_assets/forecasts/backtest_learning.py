@@ -16,7 +16,7 @@ from energy_assets.features.horizon import Horizon
 from energy_assets.features.matrix import Thinning, build_features
 from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.backtest_plan import LONGEST_HORIZON_HOURS, PREVIOUS_DAY, Group, Plan
-from energy_assets.forecasts.ladder import Champion
+from energy_assets.forecasts.ladder import MODEL_FAILURES, Champion
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER, Model
 from energy_assets.models.evaluation import known_by
 from energy_assets.models.fitting import fit
@@ -87,7 +87,7 @@ class Learning:
             full: Model = (
                 without.fitted() if not self._has_weather else fit(known, spec=spec, seed=SEED, threads=threads)
             )
-        except ModelError as error:
+        except MODEL_FAILURES as error:
             return UnresolvedModelError(str(error), reason="no_champion")
         return LoadedModel(name=name, version=number, variants={FULL: full, WITHOUT_WEATHER: without}, tags={})
 
@@ -95,7 +95,7 @@ class Learning:
         spec = self._plan.spec.model_copy(update={"family": family})
         try:
             return fit(known, spec=spec, seed=SEED, threads=self._plan.threads)
-        except ModelError:
+        except MODEL_FAILURES:
             return None
 
 

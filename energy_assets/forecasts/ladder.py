@@ -30,8 +30,8 @@ _DAYS_FOR_MODEL = 8.0  # one day that can be compared with a week before: withou
 _DAYS_UNTIL_STALE = 8.0  # beyond it the same weekday of last week, every model's strongest feature, is unknown
 _TIMES_PEAK = 10.0  # weather can lift a heating meter several times above eight mild weeks; a unit error is 1000
 _TIMES_SCALE_WITHOUT_PEAK = 30.0
-# What a model may raise on features that it cannot digest; XGBoost's error is a ValueError.
-_MODEL_FAILURES = (ModelError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError)
+# What a model may raise on rows that it cannot digest; XGBoost's error is a ValueError.
+MODEL_FAILURES = (ModelError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError)
 
 _NOTHING = pl.Schema(
     {"meter_id": pl.String(), "issued_at_utc": UTC_TIME, "starts_at_utc": UTC_TIME}
@@ -149,7 +149,7 @@ def _attempt(predict: Predictor, rows: pl.DataFrame, features: pl.DataFrame) -> 
         return _NOTHING
     try:
         return predict(asked).select(*KEY, pl.col(QUANTILE_COLUMNS).cast(pl.Float64).fill_nan(None))
-    except _MODEL_FAILURES:
+    except MODEL_FAILURES:
         _log.exception("A model failed on %d rows; lower rungs serve them.", asked.height)
         return _NOTHING
 

@@ -204,6 +204,18 @@ def test_models_are_trained_again_at_the_interval_asked_for(tmp_path: Path):
     assert [each.rows for each in result.trainings] == [18 * 48, 20 * 48]
 
 
+def test_a_family_that_fails_costs_its_rung_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*rows: object, **options: object) -> None:
+        raise ValueError("singular matrix")
+
+    monkeypatch.setattr("energy_assets.forecasts.backtest_learning.fit", fails)
+    result = run(two_meters(tmp_path), Plan(spec=TINY, last_days=2))
+    assert set(result.forecasts["method"]) == {"analogue"}
+    assert set(result.forecasts["reason"]) == {"no_champion"}
+    assert [each.trouble for each in result.trainings] == ["singular matrix"]
+    assert set(result.rivals["model"]) == {"previous_day"}
+
+
 @pytest.mark.parametrize(
     ("meters", "learned", "tested", "expected"),
     [
