@@ -146,7 +146,13 @@ def statements(
     periods = sorted(set(made["period_start"].to_list()))
     before = lake.read(SETTLEMENT_STATEMENTS, where={"period_start": periods}) if periods else made.clear()
     changed = next_revisions(before, fresh=made)
-    commit = lake.append(SETTLEMENT_STATEMENTS, changed, message=run_message(context))
+    # By publication, so that two runs that find the same change at once write it once.
+    names = ("zone_id", "period_start", "publication")
+    changes = [
+        Change(table=SETTLEMENT_STATEMENTS, rows=rows, where=dict(zip(names, publication, strict=True)))
+        for publication, rows in changed.group_by(names, maintain_order=True)
+    ]
+    commit = lake.commit(changes, message=run_message(context))
     return report(
         commit, SETTLEMENT_STATEMENTS, corrected=changed.filter(pl.col("revision") > 0).height, months=len(periods)
     )
