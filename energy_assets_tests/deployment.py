@@ -152,7 +152,7 @@ class Deployment:
         child = self._children.pop(name)
         child.send_signal(signal.SIGTERM)
         try:
-            return child.wait(30)
+            return child.wait(60)
         finally:
             for number in (signal.SIGTERM, signal.SIGKILL):
                 try:
