@@ -179,7 +179,7 @@ def fit_of(rows: pl.DataFrame) -> tuple[float, float]:
 def uncertainty_kwh(baseline: Baseline, *, expected_kwh: float, slots: int, per_day: int, confidence: float) -> float:
     """Return half the width of the interval of `expected_kwh`, the baseline's sum over a reporting period of `slots`.
 
-    The model's errors on stretches of days that it had not seen are summed, as shares of their energy; n of them predict
+    The errors on stretches of days that the model had not seen are summed, as shares of their energy; n of them predict
     the sum of m stretches like them, whose variance is s² (1 / m + 1 / n) (1 + r) / (1 - r) with their lag-one
     correlation r: the second term is that a bias common to all days does not cancel. Student's t with n degrees. Sums
     of hours as in the guideline's formula understate it, because errors of a building last for weeks.

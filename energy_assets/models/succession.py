@@ -12,6 +12,8 @@ from typing import Any
 from energy_assets.models.versions import How, Listed, Promotion, promotion_from
 
 _RECORD = "promotion."
+_FIGURES = ("compared_with", "skill", "skill_interval", "coverage_80", "coverage_80_of_champion", "judged_on")
+_SHOWN = 12
 
 
 def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason: str, at_utc: datetime) -> Promotion:
@@ -20,7 +22,7 @@ def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason
     The record comes first: a champion that nothing explains would be worse than a record whose alias is set next.
     """
     tags = dict(version.tags)
-    figures = {key: value for key, value in tags.items() if key.startswith(("skill", "coverage", "judged", "compared"))}
+    figures = {key: tags[key] for key in _FIGURES if key in tags}
     promotion = Promotion(
         name=name,
         version=int(version.version),
@@ -31,8 +33,8 @@ def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason
         archive_sha256=tags.get("archive_sha256", ""),
         figures=figures if how != "rollback" else {},
     )
-    number = len(promotions_of(client, name)) + 1
-    client.set_registered_model_tag(name, f"{_RECORD}{number:04d}", promotion.text())
+    record = [*promotions_of(client, name), promotion]
+    client.set_registered_model_tag(name, f"{_RECORD}{len(record):04d}", promotion.text())
     if before is not None:
         client.set_registered_model_alias(name, "previous_champion", before.version)
     client.set_registered_model_alias(name, "champion", version.version)
@@ -40,7 +42,18 @@ def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason
         client.delete_model_version_tag(name, version.version, "not_promoted_because")
     client.set_model_version_tag(name, version.version, "champion_since", f"{at_utc:%Y-%m-%d %H:%M}")
     client.set_model_version_tag(name, version.version, "champion_because", reason)
+    client.update_registered_model(name, description="\n".join([about(name), "", *_told(record)]))
     return promotion
+
+
+def _told(record: Sequence[Promotion]) -> list[str]:
+    """Return the newest promotions as a list in Markdown, newest first."""
+    lines = [
+        f"- {each.at_utc:%Y-%m-%d %H:%M} UTC: version {each.version} "
+        f"{'' if each.previous is None else f'after {each.previous} '}({each.how}) — {each.reason}"
+        for each in reversed(record[-_SHOWN:])
+    ]
+    return ["**Champions so far**", "", *lines]
 
 
 def promotions_of(client: Any, name: str) -> list[Promotion]:

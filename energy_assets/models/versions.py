@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -90,9 +90,19 @@ class Promotion:
     figures: Mapping[str, str]
 
     def text(self) -> str:
-        """Return everything but the name as JSON, as the registry keeps it."""
-        content = asdict(self) | {"at_utc": self.at_utc.isoformat(), "figures": dict(self.figures)}
-        return json.dumps({key: value for key, value in content.items() if key != "name"}, sort_keys=True)
+        """Return everything but the name as JSON, as the registry keeps it: what a person looks for comes first."""
+        return json.dumps(
+            {
+                "version": self.version,
+                "previous": self.previous,
+                "how": self.how,
+                "reason": self.reason,
+                "at_utc": self.at_utc.isoformat(),
+                "figures": dict(self.figures),
+                "archive_sha256": self.archive_sha256,
+            },
+            ensure_ascii=False,
+        )
 
 
 def promotion_from(name: str, text: str) -> Promotion:

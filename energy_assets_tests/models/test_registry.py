@@ -185,6 +185,15 @@ def test_every_change_of_champion_is_recorded_with_its_reason(store: Path):
         (1, ()),
     ]
     assert listed[1].tags["champion_because"] == "the boss was wrong"
+    import mlflow
+
+    shown = mlflow.MlflowClient(tracking_uri=registry.tracking_uri).get_registered_model(name).description
+    assert shown.splitlines()[-4:-1] == [
+        "- 2026-03-01 01:00 UTC: version 2 after 3 (rollback) — the boss was wrong",
+        "- 2026-03-01 00:00 UTC: version 3 after 2 (forced) — the boss says so",
+        shown.splitlines()[-2],
+    ]
+    assert "version 1 (first) — champion, first version and better than last_week" in shown.splitlines()[-1]
     assert listed[2].metrics["skill/last_week"] == pytest.approx(0.2)
     assert name in registry.names()
 
