@@ -5,9 +5,11 @@
     python bench/prices.py homes            social cost on five real homes for a year, against flat, TOU and Agile-like
     python bench/prices.py settlement       10,000 premises x a month of 15 minutes
 
-`homes` needs ENERGY_ASSETS_REAL_DATA; each home is given 4 kWp of its measured PV profile. The response of the homes is
-assumed, not measured: the linear one of `prices.response` with its default elasticities (own 0.10, shifting 0.15), the
-same for every tariff that is compared.
+`homes` needs ENERGY_ASSETS_REAL_DATA; each home is given 4 kWp of its measured PV profile, and the day's net load is
+known to 15 % (q10 to q90). The response of the homes is assumed, not measured: the linear one of `prices.response` with
+its default elasticities (own 0.10, shifting 0.15), the same for every tariff that is compared. Every tariff earns the
+flat rate's revenue on the load at the flat rate. A social cost is supply with carbon (the zone's default merit order),
+utility lost by the response, and 0.10 a day for each kW of the expected peak; it is not a bill.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from energy_assets.contracts import UTC_TIME
-from energy_assets.prices.days import day_slots, read_forecast
+from energy_assets.prices.days import SCENARIO_WEIGHTS, day_slots, read_forecast
 from energy_assets.prices.ladder import DayProblem
 from energy_assets.prices.program import DayLimits
 from energy_assets.prices.response import linear_response
@@ -95,35 +97,67 @@ def promises(days: int) -> None:
     print(f"{days} random zones and days keep every promise: {time.perf_counter() - start:.0f} s")
 
 
+# Published: flat, 4-hour evening time of use, Agile-like, welfare. What their costs are made of was not published.
+PUBLISHED_COSTS = np.array([4508.0, 4712.0, 4489.0, 4349.0])
+TARIFFS = ("flat", "TOU", "Agile-like", "welfare")
+KWP = 4.0
+
+
 def homes() -> None:
-    folder = Path(os.environ["ENERGY_ASSETS_REAL_DATA"])
-    loads = pl.read_parquet(folder / "citylearn_2022_homes_1_5.parquet")
-    totals = np.zeros(4)
-    below = np.zeros(4, dtype=int)
+    loads = pl.read_parquet(Path(os.environ["ENERGY_ASSETS_REAL_DATA"]) / "citylearn_2022_homes_1_5.parquet")
     zone = ZoneConfig(zone_id="fontana", currency_code="USD")
-    series = homes_net_load(loads)
-    for day, values in series:
-        totals_of_day = day_costs(values, day=day, zone=zone)
-        totals += totals_of_day
-        below += totals_of_day[3] <= totals_of_day + 1e-9
-    names = ["flat", "TOU", "Agile-like", "welfare"]
-    for name, total in zip(names, totals, strict=True):
-        print(f"{name:>10}: social cost of the year {total:10.1f} {zone.currency_code} ({total / totals[0] - 1:+.2%})")
-    print(f"welfare is lowest or equal on {dict(zip(names, below.tolist(), strict=True))} of {len(series)} days")
+    each = [loads.filter(pl.col("building_id") == home) for home in loads["building_id"].unique().sort()]
+    totals, parts, below, days = year_costs([loads], zone=zone, kwp=KWP)
+    print(f"five homes as one zone, {KWP:g} kWp each; social cost of {days} days")
+    for name, total, published in zip(TARIFFS, totals, PUBLISHED_COSTS, strict=True):
+        change, theirs = total / totals[0] - 1, published / PUBLISHED_COSTS[0] - 1
+        print(
+            f"{name:>10}: {total:8.1f} {zone.currency_code} ({change:+.2%}); published {published:.0f} ({theirs:+.2%})"
+        )
+    print(f"welfare is lowest or equal on {dict(zip(TARIFFS, below.tolist(), strict=True))} of {days} days")
+    print(f"the flat cost is supply {parts[0]:.0f} and expected peak {parts[1]:.0f}; no utility is lost at it")
+    print(
+        f"scaled to the published flat cost: {np.round(totals * PUBLISHED_COSTS[0] / totals[0]).astype(int).tolist()}"
+    )
+    print("\nother readings of the experiment, relative to flat")
+    for name, zones, kwp in (
+        ("one zone, no PV", [loads], 0.0),
+        ("each home a zone, 4 kWp", each, KWP),
+        ("each home a zone, no PV", each, 0.0),
+    ):
+        totals = year_costs(zones, zone=zone, kwp=kwp)[0]
+        changes = ", ".join(f"{n} {t / totals[0] - 1:+.2%}" for n, t in zip(TARIFFS[1:], totals[1:], strict=True))
+        print(f"{name:>24}: flat {totals[0]:7.1f} {zone.currency_code}; {changes}")
 
 
-def homes_net_load(loads: pl.DataFrame) -> list[tuple[date, np.ndarray]]:
-    """Return whole days of the homes' summed net load, kWh per hour; PV as the file's watts per kWp times 4 kWp."""
-    time_name = next(name for name in loads.columns if name.startswith("ts"))
-    load_name = next(name for name in loads.columns if "load" in name or "kwh" in name)
-    net = pl.col(load_name) - pl.col("solar_w_per_kwp") / 1000.0 * 4.0
-    hourly = loads.group_by(time_name).agg(net=net.sum()).sort(time_name).with_columns(day=pl.col(time_name).dt.date())
-    whole = hourly.group_by("day", maintain_order=True).agg("net").filter(pl.col("net").list.len() == 24)
-    return [(day, np.array(values)) for day, values in whole.iter_rows()]
+def year_costs(
+    zones: list[pl.DataFrame], *, zone: ZoneConfig, kwp: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return the social cost per tariff, the flat one's parts, on how many days welfare is lowest, and the days."""
+    totals, below, parts, count = np.zeros(4), np.zeros(4, dtype=int), np.zeros(2), 0
+    for loads in zones:
+        for day, values in homes_net_load(loads, kwp=kwp):
+            of_day, of_flat = day_costs(values, day=day, zone=zone)
+            totals += of_day
+            parts += of_flat
+            below += of_day[3] <= of_day + 1e-9
+            count += 1
+    return totals, parts, below, count
 
 
-def day_costs(net: np.ndarray, *, day: date, zone: ZoneConfig) -> np.ndarray:
-    """Return the day's social cost under flat, TOU, Agile-like and welfare curves that earn the same revenue."""
+def homes_net_load(loads: pl.DataFrame, *, kwp: float) -> list[tuple[date, np.ndarray]]:
+    """Return whole days of the summed net load, kWh per hour; PV as the file's watts per kWp times `kwp` a home."""
+    net = pl.col("load_kwh") - pl.col("solar_w_per_kwp") / 1000.0 * kwp
+    hourly = loads.group_by("ts_local_std").agg(net=net.sum()).sort("ts_local_std")
+    of_days = hourly.with_columns(day=pl.col("ts_local_std").dt.date()).group_by("day", maintain_order=True).agg("net")
+    return [(day, np.array(values)) for day, values in of_days.filter(pl.col("net").list.len() == 24).iter_rows()]
+
+
+def day_costs(net: np.ndarray, *, day: date, zone: ZoneConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return the day's social cost under flat, TOU, Agile-like and welfare curves that earn the same revenue.
+
+    Beside it supply (energy and carbon) and capacity, which make up the flat one.
+    """
     band = 0.15 * np.abs(net) + 0.2
     frame = pl.DataFrame(
         {
@@ -159,7 +193,9 @@ def day_costs(net: np.ndarray, *, day: date, zone: ZoneConfig) -> np.ndarray:
         neutral(np.minimum(2.0 * wholesale + 0.12 * evening, 0.8)),  # twice wholesale, 0.12 more from 16 to 20, capped
     ]
     made = price_curve(frame, zone=zone, delivery_date=day, revision=0, published_at_utc=PUBLISHED)
-    return np.array([*(problem.social_cost(shape) for shape in curves), made.day["social_cost"][0]])
+    costs = np.array([*(problem.social_cost(shape) for shape in curves), made.day["social_cost"][0]])
+    energy = supply.expected_cost(forecast.net_load_kwh, weights=SCENARIO_WEIGHTS)
+    return costs, np.array([energy, zone.capacity_price_per_kw_day * problem.peak_kw(curves[0])])
 
 
 def settlement() -> None:

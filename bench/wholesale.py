@@ -167,20 +167,31 @@ def night() -> None:
 
 
 def peer() -> None:
-    """Plain LightGBM: lags of 1, 2, 3 and 7 days, drivers, calendar; relearned every 28 days."""
+    """Plain LightGBM: a median model of the z-score over the last 28 days; lags, drivers, calendar; no tuning."""
     import lightgbm
 
     market = read()[0]
     days = len(market.days)
+    month = [market.price[max(day - 28, 0) : max(day, 1)] for day in range(days)]
+    mean, spread = (np.array([float(getattr(part, name)()) for part in month])[:, None] for name in ("mean", "std"))
+    spread = np.maximum(spread, 1e-6)
     hour, weekday = np.tile(np.arange(24.0), (days, 1)), np.repeat(market.weekday[:, None], 24, axis=1)
-    lagged = [np.vstack([np.full((lag, 24), np.nan), market.price[:-lag]]) for lag in (1, 2, 3, 7)]
-    inputs = np.stack([hour, weekday, *lagged, *market.drivers], axis=-1)
+    earlier = [np.vstack([np.full((lag, 24), np.nan), market.price[:-lag]]) for lag in (1, 2, 3, 7, 14, 21, 28)]
+    lagged = [(values - mean) / spread for values in earlier]
+    yesterday = [np.repeat(f(lagged[0], axis=1)[:, None], 24, axis=1) for f in (np.mean, np.max, np.min)]
+    last = np.repeat(lagged[0][:, -1:], 24, axis=1)
+    drivers = [*market.drivers, *(np.repeat(x.mean(axis=1)[:, None], 24, axis=1) for x in market.drivers)]
+    inputs = np.stack([hour, weekday, *lagged, *yesterday, last, *drivers], axis=-1)
+    target = (market.price - mean) / spread
     made = np.full((days, 24), np.nan)
     for start in range(days - TEST_DAYS, days, RELEARN_DAYS):
-        stop = min(start + RELEARN_DAYS, days)
-        model = lightgbm.LGBMRegressor(n_estimators=350, learning_rate=0.05, num_leaves=63, n_jobs=2, verbose=-1)
-        model.fit(inputs[7:start].reshape(-1, inputs.shape[-1]), market.price[7:start].ravel())
-        made[start:stop] = np.asarray(model.predict(inputs[start:stop].reshape(-1, inputs.shape[-1]))).reshape(-1, 24)
+        part, taught = slice(start, min(start + RELEARN_DAYS, days)), slice(28, start)
+        model = lightgbm.LGBMRegressor(
+            objective="quantile", alpha=0.5, n_estimators=350, learning_rate=0.05, num_leaves=63, n_jobs=2, verbose=-1
+        )
+        model.fit(inputs[taught].reshape(-1, inputs.shape[-1]), target[taught].ravel())
+        said = np.asarray(model.predict(inputs[part].reshape(-1, inputs.shape[-1]))).reshape(-1, 24)
+        made[part] = said * spread[part] + mean[part]
     print(f"plain LightGBM: MAE {np.abs(made - market.price)[-TEST_DAYS:].mean():.3f}")
 
 
