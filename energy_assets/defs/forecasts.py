@@ -184,9 +184,9 @@ def bands_cover_what_they_claim(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckRe
     """The 80 % bands of the last weeks held about 80 % of the readings, on every rung."""
     skill = lake.read(FORECASTS_SKILL)
     newest = skill["window_start_utc"].max()
-    since = newest - timedelta(weeks=_JUDGED_WEEKS) if isinstance(newest, datetime) else None
-    recent = skill.filter(pl.col("window_start_utc") > since)
-    judged = judge_coverage(recent)
+    if isinstance(newest, datetime):
+        skill = skill.filter(pl.col("window_start_utc") > newest - timedelta(weeks=_JUDGED_WEEKS))
+    judged = judge_coverage(skill)
     return dg.AssetCheckResult(
         passed=judged.holds,
         severity=dg.AssetCheckSeverity.WARN,
