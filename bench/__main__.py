@@ -25,6 +25,7 @@ PARTS = (
     "mqtt",
     "ledger",
     "prices",
+    "wholesale",
 )
 
 

@@ -45,9 +45,9 @@ def supply_file(history_path: Path, *, out_path: Path, history: SupplyHistory) -
     blocks = fitted_blocks(history.model_copy(update={"file": history_path.name}), folder=history_path.parent)
     lines = [f"# Learned from {history_path.name}: price by residual load, never falling."]
     for block in blocks:
-        lines += ["", "[[supply]]", f'name = "{block.name}"', f"price = {block.price!r}"]
+        lines += ["", "[[supply]]", f'name = "{block.name}"', f"price = {block.price:.9g}"]
         if block.capacity_kw is not None:
-            lines.append(f"capacity_kw = {block.capacity_kw!r}")
+            lines.append(f"capacity_kw = {block.capacity_kw:.9g}")
     _write_text(out_path, "\n".join(lines) + "\n")
     return pl.DataFrame([block.model_dump(include={"name", "price", "capacity_kw"}) for block in blocks])
 
