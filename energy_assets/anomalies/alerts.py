@@ -23,7 +23,7 @@ _EXACT = tuple(
     name for name, rule in RULES.items()
     if rule.family == "data_fault" and name not in {"unit_shift", "clock_shift", "swapped"}
 )  # fmt: skip
-_QUARTILE = 0.6745  # of a normal distribution, in standard deviations
+_UPPER = 1.645  # the 95th percentile of a normal law, in standard deviations
 _UNNAMED = ("residual_high", "residual_low")
 _ABSENCES = ("gap", "partial", "spread")
 
@@ -99,8 +99,9 @@ def _surprising(of_days: pl.DataFrame, *, days: pl.DataFrame | None, limits: Lim
     """Return the event-days with `is_surprising`: so strong that few of the day's like would be chance.
 
     Benjamini and Hochberg's step-up per day and kind of meter. The chance of a strength is that of a normal law with
-    the median and upper quartile of all meters of the kind on that very day (Efron's empirical null), so that a day
-    that is odd for everybody alarms nobody; of fewer than `null_least_meters` the limits' own figures are taken.
+    the median and 95th percentile of all meters of the kind on that very day (an empirical null, after Efron; what real
+    meters reach goes beyond what their quartiles say), so that a day that is odd for everybody alarms nobody; of fewer
+    than `null_least_meters` the limits' own figures are taken.
     """
     if days is None or limits.false_discovery_share >= 1 or of_days.is_empty():
         return of_days.with_columns(is_surprising=pl.lit(value=True))
@@ -120,7 +121,7 @@ def _surprising(of_days: pl.DataFrame, *, days: pl.DataFrame | None, limits: Lim
         upper=pl.col("upper").fill_null(limits.null_upper_strength),
     )
     strength = strength_of_score(judged["score"].to_numpy(), limits=limits)
-    spread = np.maximum((judged["upper"] - judged["middle"]).to_numpy(), 1.0) / _QUARTILE
+    spread = np.maximum((judged["upper"] - judged["middle"]).to_numpy(), 1.0) / _UPPER
     away = (strength - judged["middle"].to_numpy()) / spread
     chance = np.asarray([0.5 * math.erfc(value / math.sqrt(2)) for value in away])
     consumption = pl.col("is_exact").not_()

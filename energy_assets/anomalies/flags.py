@@ -226,7 +226,7 @@ def day_rows(peaks: pl.DataFrame) -> pl.DataFrame:
     rows = peaks.group_by("starts_at_utc", "commodity", "interval_minutes").agg(
         meters=pl.len().cast(pl.Int64),
         median_strength=pl.col("strength").median(),
-        upper_strength=pl.col("strength").quantile(0.75, "linear"),
+        upper_strength=pl.col("strength").quantile(0.95, "linear"),
     )
     return ANOMALIES_DAYS.conform(rows).sort(ANOMALIES_DAYS.key)
 

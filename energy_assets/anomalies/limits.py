@@ -96,7 +96,7 @@ class Limits(BaseModel):
         8.0, description="How odd the worst slot of a quiet day is, for few meters: the median of real ones."
     )
     null_upper_strength: Annotated[float, Field(gt=0)] = Field(
-        12.0, description="As null_median_strength, the upper quartile."
+        20.0, description="As null_median_strength, the 95th percentile."
     )
     suppression_days: Annotated[int, Field(ge=0)] = Field(
         28, description="Days for which a verdict of false or expected silences the same cause on the same meter."

@@ -1,7 +1,8 @@
 """The supervised ranker: how likely a slot is a fault, learned from labels and from what people said about events.
 
-Gradient-boosted trees on value changes and the detectors' score; what they say becomes a probability by a logistic
-curve with an offset per site, fitted on meters that the trees have not seen. Off until labels suffice.
+Gradient-boosted trees on value changes correct what the detectors' score alone would say; the outcome becomes a
+probability by a logistic curve with an offset per site, fitted on meters that the trees have not seen. Off until labels
+suffice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from energy_assets.anomalies.grid import Bools, Floats, Ints
-from energy_assets.anomalies.ranker_calibration import SiteCurve, fit_site_curve
+from energy_assets.anomalies.ranker_calibration import SiteCurve, fit_site_curve, shared_curve
 from energy_assets.anomalies.ranker_features import SCORE, Sides, feature_names
 from energy_assets.anomalies.ranker_labels import LabelMinimum, shortage
 from energy_assets.models.boosting import library, load_booster, save_booster, train
@@ -52,23 +53,41 @@ class RankerSpec(BaseModel):
 
 
 @dataclass(frozen=True)
+class Trees:
+    """Trees, and the line (slope, intercept) over the detectors' logit that they correct; (0, 0) without the score."""
+
+    booster: Any
+    line: tuple[float, float]
+
+    def logits(self, rows: pl.DataFrame, *, names: tuple[str, ...]) -> Floats:
+        """Return the logit of a fault for every row, computed in pieces."""
+        parts = [np.empty(0)]
+        for piece in rows.iter_slices(262_144):
+            given = piece.select(pl.col(name).cast(pl.Float32) for name in names).to_numpy()
+            start = _on_line(piece, self.line)
+            parts.append(self.booster.inplace_predict(given, predict_type="margin", base_margin=start).reshape(-1))
+        return np.concatenate(parts).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class Ranker:
     """A trained ranker; the registry stores it by `save` and `load`."""
 
-    booster: Any
+    trees: Trees
     features: tuple[str, ...]
     curve: SiteCurve
 
     def predict(self, features: pl.DataFrame) -> pl.DataFrame:
         """Return meter_id, starts_at_utc and `score`, the probability of a fault, for every row of features."""
-        raw = _raw(self.booster, features, names=self.features)
+        raw = self.trees.logits(features, names=self.features)
         score = self.curve.probability(raw, sites=features["site_id"])
         return features.select("meter_id", "starts_at_utc").with_columns(score=pl.Series(score, dtype=pl.Float64))
 
     def save(self, folder: Path) -> None:
         """Write the ranker into a folder that exists."""
-        save_booster(self.booster, folder / "trees.ubj")
-        write_json(folder, {"features": list(self.features), "curve": self.curve.as_json()})
+        save_booster(self.trees.booster, folder / "trees.ubj")
+        line = list(self.trees.line)
+        write_json(folder, {"features": list(self.features), "curve": self.curve.as_json(), "line": line})
 
 
 def load(folder: Path) -> Ranker:
@@ -78,10 +97,11 @@ def load(folder: Path) -> Ranker:
         ModelError: a file is missing or torn.
     """
     content = read_json(folder)
-    names, curve = content["features"], content["curve"]
-    if not isinstance(names, list) or not isinstance(curve, Mapping):
+    names, curve, line = content["features"], content["curve"], content["line"]
+    if not isinstance(names, list) or not isinstance(curve, Mapping) or not isinstance(line, list):
         raise ValueError(f"{folder} holds no ranker")
-    return Ranker(load_booster(folder / "trees.ubj"), tuple(map(str, names)), SiteCurve.from_json(curve))
+    trees = Trees(load_booster(folder / "trees.ubj"), (float(line[0]), float(line[1])))
+    return Ranker(trees, tuple(map(str, names)), SiteCurve.from_json(curve))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +140,8 @@ def train_ranker(
     fold = _folds(rows["meter_id"], count=spec.folds, seed=seed)
     raw = np.full(rows.height, np.nan)
     for number in range(spec.folds):
-        booster = _fit(rows, fault, chosen=fold != number, spec=spec, seed=seed, threads=threads)
-        raw[fold == number] = _raw(booster, rows.filter(pl.Series(fold == number)), names=spec.features)
+        trees = _fit(rows, fault, chosen=fold != number, spec=spec, seed=seed, threads=threads)
+        raw[fold == number] = trees.logits(rows.filter(pl.Series(fold == number)), names=spec.features)
     curve = fit_site_curve(raw, fault=fault, sites=rows["site_id"])
     everything = np.ones(rows.height, dtype=bool)
     ranker = Ranker(_fit(rows, fault, chosen=everything, spec=spec, seed=seed, threads=threads), spec.features, curve)
@@ -178,7 +198,7 @@ def _folds(meters: pl.Series, *, count: int, seed: int) -> Ints:
     return fold
 
 
-def _fit(rows: pl.DataFrame, fault: Bools, *, chosen: Bools, spec: RankerSpec, seed: int, threads: int) -> Any:
+def _fit(rows: pl.DataFrame, fault: Bools, *, chosen: Bools, spec: RankerSpec, seed: int, threads: int) -> Trees:
     """Return trees learned from the chosen rows: all faults, and so many good slots each."""
     generator = np.random.default_rng(seed)
     faults, good = np.flatnonzero(chosen & fault), np.flatnonzero(chosen & ~fault)
@@ -186,11 +206,13 @@ def _fit(rows: pl.DataFrame, fault: Bools, *, chosen: Bools, spec: RankerSpec, s
     if len(good) > most:
         good = np.sort(generator.choice(good, most, replace=False))
     taken = np.sort(np.concatenate([faults, good]))
+    line = _line(rows, fault, chosen=chosen) if spec.with_score else (0.0, 0.0)
     weight = _weights(rows, fault, most=spec.long_fault_hours)[taken]
     matrix = library().QuantileDMatrix(
         rows[taken].select(spec.features).to_numpy(),
         label=fault[taken].astype(np.float32),
         weight=weight,
+        base_margin=_on_line(rows[taken], line),
         max_bin=128,
         nthread=threads,
     )
@@ -210,7 +232,7 @@ def _fit(rows: pl.DataFrame, fault: Bools, *, chosen: Bools, spec: RankerSpec, s
         threads=threads,
         seed=seed,
     )
-    return booster
+    return Trees(booster, line)
 
 
 def _weights(rows: pl.DataFrame, fault: Bools, *, most: float) -> Floats:
@@ -221,10 +243,18 @@ def _weights(rows: pl.DataFrame, fault: Bools, *, most: float) -> Floats:
     return weight
 
 
-def _raw(booster: Any, rows: pl.DataFrame, *, names: tuple[str, ...]) -> Floats:
-    """Return the trees' own logits, computed in pieces."""
-    parts = [np.empty(0)]
-    for piece in rows.iter_slices(262_144):
-        given = piece.select(pl.col(name).cast(pl.Float32) for name in names).to_numpy()
-        parts.append(booster.inplace_predict(given, predict_type="margin").reshape(-1))
-    return np.concatenate(parts).astype(np.float64)
+def _line(rows: pl.DataFrame, fault: Bools, *, chosen: Bools) -> tuple[float, float]:
+    """Return slope and intercept of the logit of a fault over that of the detectors' score, on the chosen rows."""
+    return shared_curve(_detectors_logit(rows)[chosen], fault[chosen].astype(np.float64))
+
+
+def _on_line(rows: pl.DataFrame, line: tuple[float, float]) -> Floats:
+    slope, intercept = line
+    start: Floats = (slope * _detectors_logit(rows) + intercept).astype(np.float32)
+    return start
+
+
+def _detectors_logit(rows: pl.DataFrame) -> Floats:
+    score = np.clip(rows[SCORE].cast(pl.Float64).fill_null(0).fill_nan(0).to_numpy(), 0, 1)
+    logit: Floats = np.log(score + 0.01) - np.log(1.01 - score)
+    return logit

@@ -52,7 +52,7 @@ class SiteCurve:
 
 def fit_site_curve(raw: Floats, *, fault: Bools, sites: pl.Series) -> SiteCurve:
     """Return the curve of most likelihood for out-of-sample logits [row], then each site's offset given the curve."""
-    slope, intercept = _shared(raw, fault.astype(np.float64))
+    slope, intercept = shared_curve(raw, fault.astype(np.float64))
     base = slope * raw + intercept
     names = sites.cast(pl.String).fill_null("")
     offsets = {}
@@ -62,7 +62,7 @@ def fit_site_curve(raw: Floats, *, fault: Bools, sites: pl.Series) -> SiteCurve:
     return SiteCurve(slope=slope, intercept=intercept, offsets=offsets)
 
 
-def _shared(raw: Floats, fault: Floats) -> tuple[float, float]:
+def shared_curve(raw: Floats, fault: Floats) -> tuple[float, float]:
     """Return slope and intercept by Newton's method; a slight pull to the trees' own slope keeps it finite."""
     slope, intercept = 1.0, 0.0
     for _ in range(_STEPS):

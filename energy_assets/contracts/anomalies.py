@@ -37,7 +37,7 @@ ANOMALIES_DAYS = Table(
         integer("interval_minutes", "Cadence of the meters", 1, "the finest cadence we keep"),
         integer("meters", "Meters that were judged", 1, "a count"),
         number("median_strength", "Median of the meters' strongest slot of the day", 0, 100, "a sum of bounded parts"),
-        number("upper_strength", "Upper quartile of the same", 0, 100, "a sum of bounded parts"),
+        number("upper_strength", "95th percentile of the same", 0, 100, "a sum of bounded parts"),
     ),
     key=("starts_at_utc", "commodity", "interval_minutes"),
     window_column="starts_at_utc",

@@ -190,11 +190,11 @@ def test_what_a_fault_hides_is_told_and_is_no_excess() -> None:
     [pytest.param(1000, 1, id="one of a thousand stands out"), pytest.param(40, 2, id="of forty two do")],
 )
 def test_what_many_quiet_meters_reach_by_chance_is_no_alert(meters: int, alerts: int) -> None:
-    # Median 8 and upper quartile 12: a spread of 4 / 0.6745 = 5.9. Strength 30 is 3.7 away, a chance of 0.00010, and
+    # Median 8 and 95th percentile 17.76: a spread of 9.76 / 1.645 = 5.93. Strength 30 is 3.7 away, a chance of 0.00010, and
     # 22 is 2.4 away, 0.0089. Of 40 meters 0.36 reach 22: of two findings 18 %; of 1000 nine do.
     days = pl.DataFrame(
         {"starts_at_utc": [MONDAY], "commodity": [""], "interval_minutes": [60], "meters": [meters],
-         "median_strength": [8.0], "upper_strength": [12.0]}
+         "median_strength": [8.0], "upper_strength": [17.76]}
     )  # fmt: skip
     scores = [float(score_of(strength, limits=Limits())) for strength in (30, 22)]
     rows = [flag(f"m{number}", number, score=score) for number, score in enumerate(scores)]
@@ -205,12 +205,12 @@ def test_what_many_quiet_meters_reach_by_chance_is_no_alert(meters: int, alerts:
 def test_a_day_that_is_odd_for_everybody_alarms_nobody() -> None:
     days = pl.DataFrame(
         {"starts_at_utc": [MONDAY], "commodity": [""], "interval_minutes": [60], "meters": [200],
-         "median_strength": [20.0], "upper_strength": [26.0]}
+         "median_strength": [20.0], "upper_strength": [34.6]}
     )  # fmt: skip
     row = flag("m0", 1, score=float(score_of(30, limits=Limits())))
     limits = Limits(false_discovery_share=0.2)
     assert not merged(row, days=days, limits=limits)["is_alert"].any()
-    assert merged(row, days=days.with_columns(median_strength=8.0, upper_strength=12.0), limits=limits)[
+    assert merged(row, days=days.with_columns(median_strength=8.0, upper_strength=17.76), limits=limits)[
         "is_alert"
     ].all()
 
