@@ -7,8 +7,10 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from energy_assets.defs.forecasts import bands_cover_what_they_claim
 from energy_assets.forecasts.actuals import with_actuals
 from energy_assets.forecasts.leaderboard import by_lead_time, lead_skill, leaderboard, markdown_of, measured_in_use
+from energy_assets.lake import Lake
 from energy_assets_tests.forecasts import portfolio as given
 from energy_assets_tests.forecasts.test_skill import constant_forecast, hourly, metric
 
@@ -94,3 +96,9 @@ def test_without_energy_nothing_is_measured(actual: list[float]) -> None:
     rows = compared(medians=[1.0] * 12, actual=actual, week_ago=[0.0] * 12)
     assert lead_skill(rows).filter(pl.col("metric").str.contains("nmae")).is_empty()
     assert leaderboard(lead_skill(rows).clear()).is_empty()
+
+
+def test_bands_that_were_never_measured_break_no_check(lake: Lake) -> None:
+    checked = bands_cover_what_they_claim(lake=lake)
+    assert checked.passed  # type: ignore[union-attr]
+    assert "nothing measured yet" in str(checked.description)  # type: ignore[union-attr]
