@@ -29,6 +29,7 @@ _ABOUT = ("commodity", "direction", "known_days", "days_since_reading", "peak_kw
 _DAYS_FOR_MODEL = 8.0  # one day that can be compared with a week before: without it a model knows no noise
 _DAYS_UNTIL_STALE = 8.0  # beyond it the same weekday of last week, every model's strongest feature, is unknown
 _TIMES_PEAK = 10.0  # weather can lift a heating meter several times above eight mild weeks; a unit error is 1000
+_TIMES_PEAK_ON_AVERAGE = 2.0  # and yet all slots together stay below: a load that keeps to its peak is rare enough
 _TIMES_SCALE_WITHOUT_PEAK = 30.0
 # What a model may raise on rows that it cannot digest; XGBoost's error is a ValueError.
 MODEL_FAILURES = (ModelError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError)
@@ -200,8 +201,11 @@ def _is_implausible(rung: str) -> pl.Expr:
         return pl.lit(value=False)
     largest = pl.max_horizontal(pl.col("q50").abs(), pl.col("q95").abs() / 3)
     beyond_peak, beyond_scale = pl.col("peak_kwh") * _TIMES_PEAK, pl.col("scale_kwh") * _TIMES_SCALE_WITHOUT_PEAK
-    limit = pl.when(pl.col("peak_kwh") > 0).then(beyond_peak).otherwise(beyond_scale)
-    return (largest > limit).any().over("meter_id").fill_null(value=False)
+    has_peak = pl.col("peak_kwh") > 0
+    slot_is = largest > pl.when(has_peak).then(beyond_peak).otherwise(beyond_scale)
+    average = pl.col("q50").abs().mean().over("meter_id")
+    day_is = has_peak & (average > pl.col("peak_kwh") * _TIMES_PEAK_ON_AVERAGE)
+    return (slot_is.any().over("meter_id") | day_is).fill_null(value=False)
 
 
 def _finished(

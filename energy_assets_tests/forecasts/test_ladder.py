@@ -94,6 +94,8 @@ def test_all_well_means_champion_everywhere():
         pytest.param(unresolved("registry_unreachable"), "analogue", "registry_unreachable", id="registry-unreachable"),
         pytest.param(unresolved("model_broken"), "analogue", "model_broken", id="archive-broken"),
         pytest.param(given.champions(level=1000.0), "analogue", "implausible_output", id="output-times-1000"),
+        # The wave peaks at one and a half of its mean, and at a little more with its noise: all day at twice that.
+        pytest.param(given.champions(level=3.2), "analogue", "implausible_output", id="all-day-beyond-twice-the-peak"),
         pytest.param(given.champions(level=float("nan")), "analogue", "model_broken", id="output-nan"),
         pytest.param(given.champions(level=float("inf")), "analogue", "model_broken", id="output-infinite"),
         pytest.param(
@@ -122,6 +124,10 @@ def test_trouble_with_the_model(champions, method: str, reason: str):
     assert_is_plausible(rows)
     assert set(rows["method"]) == {method}
     assert set(rows["reason"]) == {reason}
+
+
+def test_a_cold_spell_that_doubles_the_load_is_believed():
+    assert set(meter_rows(forecast(champions=given.champions(level=2.8)))["method"]) == {"champion"}
 
 
 def test_champion_from_the_cache_says_so():
