@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -12,6 +13,7 @@ from energy_assets.defs.partitions import DAILY
 from energy_assets.defs.weather import weather_issue
 from energy_assets.lake import Lake
 from energy_assets.message_landing import pending_segments, spools
+from energy_assets.messaging.segments import sealed_segments
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, changed_window, stale_days_query
 from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import Source, load_sources
@@ -250,24 +252,33 @@ def new_segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
     """Ask for a landing when segments wait, unless one is on its way.
 
     What was landed stands in the lake; the cursor only says what was asked for and when, so that a landing that fails
-    is tried again, after a while.
+    is tried again, after a while, and that nothing waited, so that an idle spool costs no look into the lake.
     """
     lake: Lake = context.resources.lake
     settings: Settings = context.resources.settings
-    readers = [each for those in spools(load_sources(settings.sources_folder)).values() for each in those]
+    folders = spools(load_sources(settings.sources_folder))
+    seen = {str(folder): [_names_in(folder), *(each.name for each in those)] for folder, those in folders.items()}
+    asked = json.loads(context.cursor or "{}")
+    if asked.get("settled") == seen:
+        return dg.SkipReason("no segment waits" if seen else "no source of MQTT messages is declared")
+    readers = [each for those in folders.values() for each in those]
     waiting = {source.name: [each.path.name for each in pending_segments(lake, source)] for source in readers}
     segments = sum(len(names) for names in waiting.values())
     if not segments:
-        return dg.SkipReason("no segment waits" if readers else "no source of MQTT messages is declared")
+        context.update_cursor(json.dumps({"settled": seen}))
+        return dg.SkipReason("no segment waits")
     under_way = context.instance.get_runs_count(dg.RunsFilter(job_name=MESSAGES_JOB.name, statuses=list(_UNDER_WAY)))
     if under_way:
         return dg.SkipReason(f"{segments} segments wait, and a landing is on its way")
-    asked = json.loads(context.cursor or "{}")
     mark, now = f"{hash_of(json.dumps(waiting, sort_keys=True)):016x}", time.time()
     if asked.get("mark") == mark and now - asked["at_s"] < SECOND_TRY_AFTER_S:
         return dg.SkipReason(f"{segments} segments wait for their second try")
     context.update_cursor(json.dumps({"mark": mark, "at_s": now}))
     return dg.RunRequest(run_key=f"segments {mark} {now:.0f}")
+
+
+def _names_in(spool: Path) -> str:
+    return f"{hash_of(' '.join(each.path.name for each in sealed_segments(spool, after={}))):016x}"
 
 
 @dg.sensor(
