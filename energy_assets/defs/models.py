@@ -207,7 +207,8 @@ def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: 
         git_commit=git_commit(),
         feature_columns=FEATURES,
         features_hash=features_hash(features.head(1)),
-        data_hash=features_hash(features),
+        # The fingerprint leaves the target out, by its name; what was learned includes it.
+        data_hash=features_hash(features.rename({"energy_kwh": "learned_kwh"})),
         training_starts_at_utc=trained.training_starts_at_utc,
         training_ends_at_utc=trained.training_ends_at_utc,
         training_rows=trained.training_rows,
