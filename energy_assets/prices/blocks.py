@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from energy_assets.prices.declared import Frozen
 
 Rate = Annotated[float, Field(ge=-10_000, le=10_000, allow_inf_nan=False)]
-
-
-class Frozen(BaseModel):
-    """Configuration that does not change and knows its fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SupplyBlock(Frozen):

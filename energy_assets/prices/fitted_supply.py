@@ -16,7 +16,8 @@ import polars as pl
 from pydantic import Field
 
 from energy_assets.errors import ConfigError, SourceError
-from energy_assets.prices.blocks import Frozen, SupplyBlock
+from energy_assets.prices.blocks import SupplyBlock
+from energy_assets.prices.declared import Frozen
 from energy_assets.prices.times import read_table
 
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import polars as pl
 from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import ConfigError, SourceError
 from energy_assets.prices.days import Floats
+from energy_assets.prices.declared import existing_timezone
 from energy_assets.prices.times import read_table, with_utc
 
 HOURS = 24
@@ -89,7 +90,10 @@ def market_days(market: pl.DataFrame, *, timezone: str, country_codes: tuple[str
         ConfigError: the time zone or a country is unknown.
         SourceError: an hour between the first and the last priced day is missing, or a driver has a hole there.
     """
-    _refuse_unknown_clock(timezone)
+    try:
+        existing_timezone(timezone)
+    except ValueError as error:
+        raise ConfigError(f"{error}; give one such as Europe/Rome.") from error
     names = tuple(name for name in market.columns if name not in ("starts_at_utc", PRICE_COLUMN))
     values = [PRICE_COLUMN, *names]
     local = pl.col("starts_at_utc").dt.convert_time_zone(timezone)
@@ -125,13 +129,6 @@ def slots_of(day: date, *, timezone: str) -> pl.DataFrame:
     starts = [start + timedelta(hours=hour) for hour in range(round((end - start).total_seconds() / 3600))]
     hours = [moment.astimezone(zone).hour for moment in starts]
     return pl.DataFrame({"starts_at_utc": starts, "hour": hours}, schema={"starts_at_utc": UTC_TIME, "hour": pl.Int64})
-
-
-def _refuse_unknown_clock(timezone: str) -> None:
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError(f"{timezone!r} is not an IANA time zone; give one such as Europe/Rome.") from error
 
 
 def _without_spring_gap(values: pl.Series, *, timezone: str, days: pl.Series) -> Floats:

@@ -6,22 +6,20 @@ wholesale prices stands in `daily` and `horizon`.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import polars as pl
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field
 
 from energy_assets.contracts import PRICES_WHOLESALE, PRICES_WHOLESALE_MEMBERS, UTC_TIME
-from energy_assets.errors import ConfigError, SourceError
-from energy_assets.prices.blocks import Frozen
+from energy_assets.errors import SourceError
 from energy_assets.prices.days import Floats
+from energy_assets.prices.declared import Frozen, TimeZoneName, read_declared
 from energy_assets.prices.market import HOURS, PRICE_COLUMN, market_days, read_market
 from energy_assets.prices.wholesale import MEMBER_NAMES, WholesaleForecast, forecast_wholesale
 
@@ -34,7 +32,7 @@ class Market(Frozen):
 
     market_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(description="Identifier.")
     file: str = Field(description="CSV or Parquet beside this file: starts_at_utc, price_per_mwh, and any drivers.")
-    timezone: str = Field("UTC", description="IANA time zone of the market day.")
+    timezone: TimeZoneName = Field("UTC", description="IANA time zone of the market day.")
     currency_code: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field("EUR", description="ISO 4217 currency.")
     country_codes: tuple[str, ...] = Field((), description="ISO codes of the countries whose public holidays count.")
     price_known_hours_before: float = Field(
@@ -43,15 +41,6 @@ class Market(Frozen):
     drivers_known_hours_before: float = Field(
         36.0, description="Hours before a market day begins at which its drivers are forecast."
     )
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is not an IANA time zone") from error
-        return name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,14 +156,5 @@ def _member_rows(made: WholesaleForecast, *, market: Market, known: pl.DataFrame
 
 
 def _load_market(path: Path) -> tuple[Market, pl.DataFrame]:
-    try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
-        market = Market.model_validate({"market_id": path.stem, **declared})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"Market file {path} cannot be read: {error}. Give a TOML file of market fields.") from error
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'market'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ConfigError(f"Market file {path} does not declare a market: {faults}.") from error
+    market = read_declared(path, model=Market, defaults={"market_id": path.stem}, subject="market")
     return market, read_market(path.parent / market.file)

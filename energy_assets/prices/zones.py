@@ -6,15 +6,15 @@ computes a price.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from energy_assets.errors import ConfigError
-from energy_assets.prices.blocks import Frozen, Rate, SupplyBlock
+from energy_assets.prices.blocks import Rate, SupplyBlock
+from energy_assets.prices.declared import Frozen, TimeZoneName, faults_of, read_declared
 from energy_assets.prices.fitted_supply import SupplyHistory, fitted_blocks
 from energy_assets.prices.terms import BillTerms, CommunityTerms
 
@@ -78,7 +78,7 @@ class ZoneConfig(Frozen):
     zone_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         "community", description="Identifier; it becomes part of topics and file names."
     )
-    timezone: str = Field("UTC", description="IANA time zone of the delivery day.")
+    timezone: TimeZoneName = Field("UTC", description="IANA time zone of the delivery day.")
     currency_code: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field("EUR", description="ISO 4217 currency.")
     rule: Literal["welfare", "flat", "system_000", "system_003"] = Field(
         "welfare", description="What makes the curve; the last two are the formulas of the predecessors."
@@ -117,15 +117,6 @@ class ZoneConfig(Frozen):
     bill: BillTerms = Field(BillTerms(), description="Charges of a bill beside the price of energy.")
     community: CommunityTerms = Field(CommunityTerms(), description="How members share what the grid bills them.")
 
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is not an IANA time zone") from error
-        return name
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.floor > self.cap:
@@ -155,18 +146,8 @@ def load_zone(path: Path) -> ZoneConfig:
     Raises:
         ConfigError: the file cannot be read, is not TOML, or a field is unknown or out of range.
     """
-    try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"Zone file {path} cannot be read: {error}. Give a TOML file of zone fields.") from error
-    try:
-        zone = ZoneConfig.model_validate(declared)
-        return zone if zone.supply_history is None or zone.supply_kind != "fitted" else _learned(zone, path=path)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'zone'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ConfigError(f"Zone file {path} does not declare a price zone: {faults}.") from error
+    zone = read_declared(path, model=ZoneConfig, defaults={}, subject="zone")
+    return zone if zone.supply_history is None or zone.supply_kind != "fitted" else _learned(zone, path=path)
 
 
 def _learned(zone: ZoneConfig, *, path: Path) -> ZoneConfig:
@@ -179,4 +160,7 @@ def _learned(zone: ZoneConfig, *, path: Path) -> ZoneConfig:
         declared["export"] = tuple(
             block.model_copy(update={"price": min(block.price, cheapest)}) for block in DEFAULT_EXPORT
         )
-    return ZoneConfig.model_validate(declared)
+    try:
+        return ZoneConfig.model_validate(declared)
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, path=path, subject="zone")) from error
