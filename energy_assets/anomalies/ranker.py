@@ -37,7 +37,7 @@ class RankerSpec(BaseModel):
     rounds: Annotated[int, Field(ge=1)] = Field(120, description="Trees.")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="Step of the trees.")
     leaves: Annotated[int, Field(ge=2)] = Field(31, description="Leaves of a tree.")
-    least_weight: Annotated[float, Field(ge=0)] = Field(20.0, description="Least sum of curvature in a leaf.")
+    least_weight: Annotated[float, Field(ge=0)] = Field(4.0, description="Least sum of curvature in a leaf.")
     long_fault_hours: Annotated[float, Field(gt=0)] = Field(
         24.0, description="Slots of a fault with more of them count less, so that long faults do not drown short ones."
     )
