@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import polars as pl
 
-BALANCE = 0.25
+BALANCE = 0.5
 LEAST_DISCOUNT = 0.05
 
 
 def without_moved_load(slots: pl.LazyFrame) -> pl.LazyFrame:
     """Return slots (meter_id, starts_at_utc, family, off_kwh, price_per_kwh) without load that only moved.
 
-    On a meter's UTC day load moved when what is above and what is below the expectation balance to within a quarter of
-    the larger, and the hours above are at least 5 % cheaper on average than those below. Days without both stay.
+    On a meter's UTC day load moved when what is above and what is below the expectation balance to within half of the
+    larger (the side that is spread over more hours is not flagged in all of them), and the hours above are at least 5 %
+    cheaper on average than those below. Days without both stay.
     """
     day = ["meter_id", pl.col("starts_at_utc").dt.truncate("1d")]
     over, under = pl.col("family") == "over", pl.col("family") == "under"

@@ -157,7 +157,7 @@ def test_faults_of_the_data_never_become_alarms_of_consumption(seed: int, faults
 
 
 @settings(max_examples=6)
-@given(seed=st.integers(0, 1000), share=st.floats(0.2, 0.6))
+@given(seed=st.integers(0, 1000), share=st.floats(0.3, 0.6))
 def test_load_that_moved_to_cheap_hours_is_no_anomaly(seed: int, share: float) -> None:
     kwh = clean_kwh(days=DAYS, seed=seed)
     days = kwh.reshape(-1, 24)
