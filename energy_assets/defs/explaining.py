@@ -130,7 +130,7 @@ def _background(
     )
     code = direction_code if isinstance(direction_code, float) else None
     found = background_of(as_models_take_them, direction_code=code)
-    return found if found.height else background_of(rows.drop("interval_minutes", strict=False), direction_code=None)
+    return found if found.height else background_of(rows, direction_code=None)
 
 
 def _members(meters: pl.DataFrame, node_id: str) -> pl.DataFrame:
