@@ -163,7 +163,8 @@ def replay_quarantine(lake: Lake, source: Source, *, reason: str | None = None, 
     )
     replayed = replaying.NOTHING
     with _alone(lake, source):
-        refused = lake.read(READINGS_QUARANTINE, where={"source": source.name})
+        known = list(_landed(lake, source, "batch_id"))
+        refused = lake.read(READINGS_QUARANTINE, where={"source": source.name, "batch_id": known})
         for chunk in replaying.chunks_of(refused, reason=reason):
             replayed = replayed.plus(_replay_chunk(landing, chunk))
     return replayed
