@@ -78,7 +78,7 @@ def flags_of(drawn: list[tuple[int, int, int, str, float, bool]]) -> pl.DataFram
     return table(*rows.values()).sort(ANOMALIES_FLAGS.key)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(drawn=stretches)
 @example(drawn=[(meter, 50, 30, "gap", 0.8, True) for meter in range(5)] + [(5, 52, 3, "gap", 0.8, True)])
 def test_nights_give_what_all_days_at_once_give(drawn: list[tuple[int, int, int, str, float, bool]]) -> None:
@@ -94,7 +94,7 @@ def test_nights_give_what_all_days_at_once_give(drawn: list[tuple[int, int, int,
         )
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(drawn=stretches, first=st.integers(0, DAYS - 1), days=st.integers(1, 4))
 def test_a_second_run_writes_nothing(
     drawn: list[tuple[int, int, int, str, float, bool]], first: int, days: int
@@ -112,7 +112,7 @@ def test_a_second_run_writes_nothing(
     assert again.stale_ids == []
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(drawn=stretches, late=stretches, day=st.integers(0, DAYS - 1))
 def test_late_flags_of_a_day_leave_other_events_their_ids(
     drawn: list[tuple[int, int, int, str, float, bool]], late: list[tuple[int, int, int, str, float, bool]], day: int
@@ -131,7 +131,7 @@ def test_late_flags_of_a_day_leave_other_events_their_ids(
     assert {*untouched["event_id"]} <= {*now["event_id"]}
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(drawn=stretches)
 def test_events_of_one_meter_and_cause_never_overlap(drawn: list[tuple[int, int, int, str, float, bool]]) -> None:
     events = night_by_night(flags_of(drawn)).sort("meter_id", "cause", "starts_at_utc")

@@ -248,13 +248,22 @@ def test_an_archive_gives_back_the_same_ranker(
 def test_too_few_labels_train_nothing(world: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     features, labels = world
     said = train_ranker(features, labels=labels)
-    assert said == "too few labels: 20 of 30 faults"
+    assert said == "too few labels: 20 of 100 faults, 20 of 30 meters, 480 of 500 fault slots"
     assert NAME == "anomaly-ranker"
 
 
 def test_a_ranker_that_adds_nothing_is_not_used() -> None:
-    said = judge_ranker({"model": {"average_precision": 0.41}, "unsupervised": {"average_precision": 0.40}})
-    assert said == "average precision 0.410 on unseen meters against 0.400 of the detectors' score"
+    def judged(ours: float, ours_per_site: float) -> str | None:
+        names = ("average_precision", "average_precision_per_site")
+        return judge_ranker(
+            {"model": dict(zip(names, (ours, ours_per_site), strict=True)), "unsupervised": dict.fromkeys(names, 0.4)}
+        )
+
+    assert judged(0.41, 0.5) == "average precision 0.410 on unseen meters against 0.400 of the detectors' score"
+    assert (
+        judged(0.5, 0.39) == "average precision per site 0.390 on unseen meters against 0.400 of the detectors' score"
+    )
+    assert judged(0.43, 0.40) is None
 
 
 def test_each_site_gets_its_own_rate_and_a_site_with_few_labels_the_shared_one() -> None:

@@ -25,12 +25,12 @@ from energy_assets.models.registry import Registry
 from energy_assets.settings import Settings
 from energy_assets_tests.anomalies.meters import MONDAY, clean_kwh, readings
 
-DAYS, METER_COUNT, REAL = 64, 36, 32
+DAYS, METER_COUNT, REAL = 64, 108, 102
 
 
 def fill(lake: Lake) -> None:
-    """Fill the lake with 36 offices: 32 had a day of a third more, 12 a busy morning that is no fault."""
-    ids = [f"m{number:02d}" for number in range(METER_COUNT)]
+    """Fill the lake with 108 offices: 102 had a day of a third more, 36 a busy morning that is no fault."""
+    ids = [f"m{number:03d}" for number in range(METER_COUNT)]
     registry = pl.DataFrame({"meter_id": ids}).with_columns(
         premise_id="meter_id", site_id=pl.lit("s"), commodity=pl.lit("electricity"), direction=pl.lit("consumption"),
         measure=pl.lit("interval_energy"), unit=pl.lit("kWh"), interval_minutes=pl.lit(60), source=pl.lit("test"),
@@ -95,7 +95,7 @@ def test_it_is_off_until_people_said_enough_and_then_ranks_their_events(lake: La
         "dagster/asset_partition_range_end": (MONDAY + timedelta(days=DAYS - 1)).date().isoformat(),
     }
     quiet = said_by(dg.materialize([ranker_model], resources=resources), "models__ranker")
-    assert quiet["state"].startswith("off: too few labels: 0 of 30 faults")  # type: ignore[attr-defined]
+    assert quiet["state"].startswith("off: too few labels: 0 of 100 faults")  # type: ignore[attr-defined]
     silent = said_by(dg.materialize([event_ranking], resources=resources, tags=ranks), "anomalies__ranking")
     assert silent["state"] == "off: nobody has said anything about an event"
     fill(lake)
@@ -108,7 +108,7 @@ def test_it_is_off_until_people_said_enough_and_then_ranks_their_events(lake: La
     dg.materialize([event_ranking], resources=resources, tags=ranks)
     ranking = lake.read(ANOMALIES_RANKING)
     real = pl.col("event_id").str.starts_with("real")
-    assert ranking.height == REAL + 12
+    assert ranking.height == REAL + 36
     assert ranking["model_version"].unique().to_list() == ["anomaly-ranker/1"]
     assert ranking.filter(real)["probability"].min() > ranking.filter(~real)["probability"].max()  # type: ignore[operator]
     days = ranking.group_by(pl.col("starts_at_utc").dt.date()).agg(pl.col("place").sort())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -30,7 +31,19 @@ from energy_assets_tests.anomalies.meters import MONDAY
 from energy_assets_tests.anomalies.test_events import flag, table
 
 LIMITS = Limits()
+TABLES = (METERS, ANOMALIES_FLAGS, ANOMALIES_DAYS, ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, PRICES_CURVES)
 CHECKS = ("anomaly_overlaps", "anomaly_wrong_excess")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    """A lake of the few tables that events live on."""
+    opened = Lake(
+        catalog=f"sqlite:{tmp_path / 'catalog.sqlite'}", data_path=str(tmp_path / "data"),
+        work_folder=tmp_path / "work", tables=TABLES,
+    )  # fmt: skip
+    yield opened
+    opened.close()
 
 
 def fill(lake: Lake, *rows: dict[str, object]) -> None:
@@ -77,7 +90,7 @@ def test_nights_make_events_that_a_second_run_leaves_alone(lake: Lake) -> None:
     assert alerts.rows() == [
         ("m0", "level_change", 50, "closed", 1), ("m1", "gap", 11, "closed", 1), (None, "gap", 12, "closed", 6),
     ]  # fmt: skip
-    assert [judge_day(lake, day) for day in range(5)] == [0] * 5
+    assert [judge_day(lake, day) for day in (0, 3)] == [0, 0]
     assert judge_day(lake, 0, 4) == 0
     assert lake.read(ANOMALIES_EVENTS).sort("starts_at_utc", "event_id").equals(events)
 
@@ -176,5 +189,3 @@ def test_the_commands_list_show_and_keep_what_is_said() -> None:
     assert "level change" in run("list", "--all")
     assert "ann said acknowledged: on it" in run("show", event)
     assert "No event matches" in run("list", "--site", "nowhere")
-    run("false", event, "--author", "ann")
-    assert "level change" in run("list", "--state", "false")
