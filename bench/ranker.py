@@ -201,8 +201,8 @@ def main() -> int:
         report(judged, faults=other.faults)
         if number:
             continue
-        print("\nWith the labels of fewer meters (it stays off below 30 faults on 10 meters):")
-        for meters in (5, 20, 40):
+        print("\nWith the labels of fewer meters (it stays off below 100 faults on 30 meters):")
+        for meters in (20, 60, 120):
             trained = train_ranker(learned.features, labels=fewer(learned, meters=meters))
             said = trained if isinstance(trained, str) else f"PR-AUC {areas(judged_on(other, trained))[0]['score']:.3f}"
             print(f"  {meters:3d} meters: {said}", flush=True)
