@@ -152,10 +152,10 @@ def fewer(labelled: World, *, meters: int) -> pl.DataFrame:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--buildings", type=int, default=50)
-    parser.add_argument("--households", type=int, default=40)
-    parser.add_argument("--days", type=int, default=180)
-    parser.add_argument("--faults-per-year", type=float, default=1.2, help="Of a meter; the generator's own is 1.2.")
+    parser.add_argument("--buildings", type=int, default=70)
+    parser.add_argument("--households", type=int, default=50)
+    parser.add_argument("--days", type=int, default=240)
+    parser.add_argument("--faults-per-year", type=float, default=4.0, help="Of a meter; the generator's own is 1.2.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12], help="Each is judged on the next one.")
     chosen = parser.parse_args()
     worlds = []
