@@ -1,7 +1,7 @@
 """Which events deserve a person's attention on which day: strong, no chance finding, and within the day's budget.
 
 An event alerts on the first day that shows it so; what happens later on other meters takes that back no more. Days are
-decided one after another, so that a year in one go and night by night give the same alerts.
+decided one after another, also when many are judged at once; an event's cause is then that of all its days.
 """
 
 from __future__ import annotations
