@@ -201,7 +201,7 @@ def main() -> int:
         report(judged, faults=other.faults)
         if number:
             continue
-        print("\nWith the labels of fewer meters (it stays off below 100 faults on 30 meters):")
+        print("\nWith the labels of fewer meters (it stays off below 75 faults on 30 meters):")
         for meters in (20, 60, 120):
             trained = train_ranker(learned.features, labels=fewer(learned, meters=meters))
             said = trained if isinstance(trained, str) else f"PR-AUC {areas(judged_on(other, trained))[0]['score']:.3f}"

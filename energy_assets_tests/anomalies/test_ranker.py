@@ -248,7 +248,7 @@ def test_an_archive_gives_back_the_same_ranker(
 def test_too_few_labels_train_nothing(world: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     features, labels = world
     said = train_ranker(features, labels=labels)
-    assert said == "too few labels: 20 of 100 faults, 20 of 30 meters, 480 of 500 fault slots"
+    assert said == "too few labels: 20 of 75 faults, 20 of 30 meters, 480 of 500 fault slots"
     assert NAME == "anomaly-ranker"
 
 
