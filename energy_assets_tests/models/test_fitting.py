@@ -20,7 +20,7 @@ from energy_assets.models.spec import Model, ModelSpec
 from energy_assets_tests.models.worlds import office_features, split, values_of
 
 FAMILIES = ("blend", "trees", "last_week", "weekday_mean", "analogue")
-QUICK = {"rounds": 40, "spread_rounds": 15, "borders": (0.6, 0.8)}
+QUICK = {"rounds": 30, "spread_rounds": 8, "borders": (0.6, 0.8)}
 DAYS = 56
 
 _fitted: dict[tuple[str, float], Model] = {}
