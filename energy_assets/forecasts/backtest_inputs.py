@@ -19,7 +19,8 @@ from energy_assets.forecasts.spikes import without_spikes
 from energy_assets.readings.own_files import numbers, read_table, refuse, texts, utc_times
 
 SOURCE = "file"
-LARGEST_KWH = 1e7
+LARGEST_KWH = 1e9
+"""A country draws up to 1e9 kWh in an hour; what is beyond it was written in another unit."""
 _TEXTS = (
     *("site_id", "premise_id", "timezone", "country_code", "subdivision_code", "commodity", "direction"),
     "primary_use",

@@ -24,7 +24,7 @@ ONE = f"{HEADER}a,2025-01-01T00:00:00Z,1\na,2025-01-01T01:00:00Z,2\n"
         pytest.param(f"{HEADER}a,31.12.2025 23:00,1\n", "data row 1 of 1: starts_at_utc is not a time", id="time"),
         pytest.param(f'{HEADER}a,2025-01-01,"1,5"\n', "energy_kwh is not a number.*'1,5'", id="decimal-comma"),
         pytest.param(f"{HEADER},2025-01-01,1\n", "meter_id is empty", id="no-meter"),
-        pytest.param(f"{HEADER}a,2025-01-01,1e9\n", "beyond 1e.07 kWh.*check its unit", id="wrong-unit"),
+        pytest.param(f"{HEADER}a,2025-01-01,1e10\n", "beyond 1e.09 kWh.*check its unit", id="wrong-unit"),
         pytest.param(f"{HEADER}a,2025-01-01,\n", "no row with an energy_kwh", id="all-missing"),
         pytest.param(
             f"{ONE}a,2025-01-01T01:00:00Z,3\n", "meter a has different readings at 2025-01-01 01:00", id="two"
