@@ -28,8 +28,8 @@ def fetch(
     import polars as pl
 
     from energy_assets.contracts import Window
-    from energy_assets.weather_ingestion import WeatherService
     from energy_assets.weather.open_meteo import ATTRIBUTION, Place
+    from energy_assets.weather_ingestion import WeatherService
 
     now = datetime.now(UTC)
     client = WeatherService.from_settings(load_settings(), now=now).client
