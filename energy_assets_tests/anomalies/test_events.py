@@ -190,8 +190,8 @@ def test_what_a_fault_hides_is_told_and_is_no_excess() -> None:
     [pytest.param(1000, 1, id="one of a thousand stands out"), pytest.param(40, 2, id="of forty two do")],
 )
 def test_what_many_quiet_meters_reach_by_chance_is_no_alert(meters: int, alerts: int) -> None:
-    # Median 8 and 95th percentile 17.76: a spread of 9.76 / 1.645 = 5.93. Strength 30 is 3.7 away, a chance of 0.00010, and
-    # 22 is 2.4 away, 0.0089. Of 40 meters 0.36 reach 22: of two findings 18 %; of 1000 nine do.
+    # Median 8 and 95th percentile 17.76: a spread of 9.76 / 1.645 = 5.93. Strength 30 is 3.7 away, a chance of 0.00010,
+    # and 22 is 2.4 away, 0.0089. Of 40 meters 0.36 reach 22: of two findings 18 %; of 1000 nine do.
     days = pl.DataFrame(
         {"starts_at_utc": [MONDAY], "commodity": [""], "interval_minutes": [60], "meters": [meters],
          "median_strength": [8.0], "upper_strength": [17.76]}
