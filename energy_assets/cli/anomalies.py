@@ -67,7 +67,11 @@ def detect(
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if alerts.height:
-        console.print(listed(alerts.sort("score", "event_id", descending=True).head(10), title="The strongest"))
+        console.print(
+            listed(
+                alerts.sort("score", "event_id", descending=True).head(10), title="The strongest", width=console.width
+            )
+        )
 
 
 @anomalies.command("list")
@@ -96,7 +100,13 @@ def list_events(
     if wanted.is_empty():
         console.print(f"Nothing asks for attention. `--all` shows the {recent.height:,} events of {days} days.")
         return
-    console.print(listed(by_gravity(wanted).head(limit), title=f"Events of the {days} days to {minute(newest)} UTC"))
+    console.print(
+        listed(
+            by_gravity(wanted).head(limit),
+            title=f"Events of the {days} days to {minute(newest)} UTC",
+            width=console.width,
+        )
+    )
     hidden = max(wanted.height - limit, 0)
     more = f"{hidden:,} more with `--limit`; " if hidden else ""
     quiet = recent.height - wanted.height
@@ -122,7 +132,11 @@ def show_event(event: Annotated[str, typer.Argument(help="The event, by its id o
             flags = lake.read(ANOMALIES_FLAGS, span, where={"meter_id": row["meter_id"]})
     console.print(facts(row))
     if members.height:
-        console.print(listed(members.sort("starts_at_utc", "meter_id").head(10), title="Its first ten meters"))
+        console.print(
+            listed(
+                members.sort("starts_at_utc", "meter_id").head(10), title="Its first ten meters", width=console.width
+            )
+        )
     if flags.height:
         console.print(drawn(flags))
     for said in words.iter_rows(named=True):
@@ -162,7 +176,7 @@ def _say(events: list[str], *, verdict: str, note: str | None, author: str | Non
 
     with _lake() as lake:
         said = say(lake, events, verdict=verdict, author=author or getpass.getuser(), note=note, now=datetime.now(UTC))
-    console.print(listed(said.events, title=f"Kept: {verdict}"))
+    console.print(listed(said.events, title=f"Kept: {verdict}", width=console.width))
     if said.silenced:
         console.print(f"{said.silenced} other alerts of the same cause are silent now.")
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -15,20 +16,42 @@ from rich.text import Text
 _COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
 _BARS = "▁▂▃▄▅▆▇█"
 _MOST_BARS = 72
+_WIDE = 116
+_COLUMNS = ("event", "where", "cause", "since (UTC)", "lasted", "excess kWh", "cost", "severity", "state")
+_NARROW_COLUMNS = ("event", "where", "cause", "since (UTC)", "excess kWh")
 
 
-def listed(events: pl.DataFrame, *, title: str) -> Table:
-    """Return events as a table, a line each, in their order."""
-    grid = Table(title=title, title_justify="left", min_width=len(title))
-    for name in ("event", "where", "cause", "since (UTC)", "lasted", "excess kWh", "cost", "severity", "state"):
+def listed(events: pl.DataFrame, *, title: str, width: int = 120) -> Table:
+    """Return events as a table, a line each, in their order; a narrow terminal shows severity by colour only."""
+    is_narrow = width < _WIDE
+    lines = box.SIMPLE_HEAD if is_narrow else box.HEAVY_HEAD
+    padding = (0, 1, 0, 0) if is_narrow else (0, 1)
+    grid = Table(title=title, title_justify="left", min_width=len(title), box=lines, padding=padding)
+    names = _NARROW_COLUMNS if is_narrow else _COLUMNS
+    for name in names:
         right = name in {"lasted", "excess kWh", "cost"}
-        grid.add_column(name, justify="right" if right else "left", no_wrap=name != "where", overflow="fold")
+        is_place = name == "where"
+        grid.add_column(
+            name,
+            justify="right" if right else "left",
+            no_wrap=not is_place,
+            min_width=22 if is_place else None,
+            overflow="fold",
+        )
     for row in events.iter_rows(named=True):
-        grid.add_row(
-            row["event_id"][:8], escape(_where(row)), _words(row["cause"]), minute(row["starts_at_utc"]),
-            _length(row["ends_at_utc"] - row["starts_at_utc"]), _signed(row["excess_kwh"]),
-            _signed(row["cost"], digits=2), f"[{_COLOURS[row['severity']]}]{row['severity']}[/]", row["state"],
-        )  # fmt: skip
+        since = minute(row["starts_at_utc"])
+        cells = {
+            "event": row["event_id"][:8],
+            "where": escape(_where(row)),
+            "cause": _words(row["cause"]),
+            "since (UTC)": since[5:] if is_narrow else since,
+            "lasted": _length(row["ends_at_utc"] - row["starts_at_utc"]),
+            "excess kWh": _signed(row["excess_kwh"]),
+            "cost": _signed(row["cost"], digits=2),
+            "severity": f"[{_COLOURS[row['severity']]}]{row['severity']}[/]",
+            "state": row["state"],
+        }
+        grid.add_row(*(cells[name] for name in names), style=_COLOURS[row["severity"]] if is_narrow else None)
     return grid
 
 

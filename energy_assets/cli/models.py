@@ -44,6 +44,8 @@ def list_models(
         console.print(f"\n[bold]{each}[/]" + ("" if versions else ": no version is registered under this name"))
         if shown:
             console.print(_versions_table(shown))
+        for one in shown:
+            console.print(f"  version {one.version}: {escape(_decision_on(one))}", highlight=False)
         if len(shown) < len(versions):
             console.print(f"  {len(versions) - len(shown)} older versions: --all")
     if not names:
@@ -170,12 +172,11 @@ def _show(decision: Decision, *, version: int) -> None:
 
 
 def _versions_table(versions: list[Listed]) -> Table:
-    table = Table("version", "is", "learned from", "NMAE", "vs last week", "in 80 % band", "decision", show_lines=True)
+    table = Table("version", "is", "learned from", "NMAE", "vs last week", "in 80 % band")
     for each in versions:
         tags, metrics = each.tags, each.metrics
         learned = f"{int(tags.get('training_rows', 0)):,} rows of {tags.get('meters', '?')} meters"
         window = tags.get("training_window", "").replace(" 00:00", "").replace("..", " to ")
-        why = tags.get("champion_because") if "champion" in each.aliases else None
         table.add_row(
             f"{each.version}",
             "\n".join(alias.replace("_", " ") for alias in each.aliases) or "–",
@@ -183,9 +184,13 @@ def _versions_table(versions: list[Listed]) -> Table:
             _percent(metrics.get("nmae")),
             _percent(metrics.get("skill/last_week"), sign="+"),
             _percent(metrics.get("coverage_80")),
-            escape(why or tags.get("verdict", "–")),
         )
     return table
+
+
+def _decision_on(version: Listed) -> str:
+    why = version.tags.get("champion_because") if "champion" in version.aliases else None
+    return why or version.tags.get("verdict", "nobody has judged it")
 
 
 def _percent(share: float | None, *, sign: str = "") -> str:

@@ -31,6 +31,7 @@ from energy_assets.settings import load_settings
 profiles = typer.Typer(help="Load profiles: what meters' use looks like, and which are alike.", no_args_is_help=True)
 app.add_typer(profiles, name="profiles")
 
+_WIDE = 110
 _NO_PROFILES = "There are no load profiles yet: materialise the job `profiles` in `energy up`, or wait for its week."
 
 
@@ -48,8 +49,10 @@ def list_clusters(
     newest = clusters.filter(pl.col("as_of_utc") == pl.col("as_of_utc").max())
     counts = dict(assigned.drop_nulls("cluster_id").group_by("cluster_id").len().iter_rows())
     grid = Grid(title=_title(newest), title_justify="left")
-    for name, justify in (("cluster", "left"), ("meters", "right"), ("0 h  working days  24 h", "left"),
-                          ("what it looks like", "left"), ("silhouette", "right"), ("stability", "right")):  # fmt: skip
+    columns = [("cluster", "left"), ("meters", "right"), ("0 h  working days  24 h", "left"), ("it is", "left")]
+    # How sharp a cluster is, where the terminal has room for it.
+    figures = [("silhouette", "right"), ("stability", "right")] if console.width >= _WIDE else []
+    for name, justify in columns + figures:
         grid.add_column(name, justify=justify, overflow="fold", no_wrap=name.startswith(("cluster", "0 h")))  # type: ignore[arg-type]
     for row in newest.sort("commodity", "direction", "meters", descending=[False, False, True]).iter_rows(named=True):
         of_cluster = centroids.filter(
@@ -61,8 +64,7 @@ def list_clusters(
             f"{counts.get(row['cluster_id'], 0):,}",
             bars_of(shape[:, 0].mean(axis=0)),
             row["name"],
-            _figure(row["silhouette"]),
-            _figure(row["stability"]),
+            *(_figure(row[name]) for name, _ in figures),
         )
     console.print(grid)
     reasons = assigned.drop_nulls("unassigned_because").group_by("unassigned_because").len()
