@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 
 from energy_assets.lake import Lake
 
+# Tables of commands are as wide here as on a person's screen, whatever terminal the tests run in.
+os.environ["COLUMNS"] = "160"
+
 settings.register_profile(
     "project", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
