@@ -20,9 +20,11 @@ def made_home(folder: Path, *, has_community: bool) -> Path:
 @pytest.mark.parametrize(
     ("settings", "has_community", "names"),
     [
-        pytest.param({}, True, ["broker", "recorder", "publisher", "simulator"], id="made by energy run"),
-        pytest.param({}, False, ["broker", "recorder", "publisher"], id="no meters beside somebody's own data"),
-        pytest.param({"live_meters": 0}, True, ["broker", "recorder", "publisher"], id="no meters wanted"),
+        pytest.param({"live_meters": 12}, True, ["broker", "recorder", "publisher", "simulator"], id="meters wanted"),
+        pytest.param(
+            {"live_meters": 12}, False, ["broker", "recorder", "publisher"], id="not beside people's own data"
+        ),
+        pytest.param({}, True, ["broker", "recorder", "publisher"], id="no meters wanted"),
         pytest.param({"broker_port": 0}, True, [], id="no broker wanted"),
         pytest.param({"mqtt_broker": "mqtt://192.0.2.1"}, True, [], id="a broker of the user's own"),
         pytest.param({"mqtt_broker": "mqtt://127.0.0.1:1883"}, True, [], id="even the default one, where it is named"),
@@ -41,7 +43,7 @@ def test_what_energy_up_brings(
 
 
 def test_a_source_that_was_mended_by_hand_stays(tmp_path: Path) -> None:
-    settings = Settings(home=made_home(tmp_path, has_community=True))
+    settings = Settings(home=made_home(tmp_path, has_community=True), live_meters=12)
     live_services(settings)
     path = settings.sources_folder / f"{SOURCE}.toml"
     path.write_text(path.read_text().replace("reporting_delay_minutes = 0", "reporting_delay_minutes = 5"))

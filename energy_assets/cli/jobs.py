@@ -73,7 +73,7 @@ def backfill(
 
 @app.command()
 def up() -> None:
-    """Start the Dagster UI and daemon, the MLflow UI, and a broker with live meters; Ctrl-C stops them all."""
+    """Start the Dagster UI and daemon, the MLflow UI, broker, recorder and publisher; Ctrl-C stops them all."""
     from energy_assets.instance import prepare_instance
     from energy_assets.live import SOURCE, environment_of, has_broker, live_services
     from energy_assets.supervisor import supervisor_of
