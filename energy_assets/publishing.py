@@ -136,10 +136,7 @@ class Memory:
                 self._known[each.topic] = _fingerprint(each)
             else:
                 self._known.pop(each.topic, None)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".part")
-        draft.write_text(json.dumps(self._known), encoding="utf-8")
-        draft.replace(self._path)
+        _replace(self._path, self._known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +150,7 @@ class Health:
 
     def keep(self, path: Path) -> None:
         """Write it to a file, which is replaced whole."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
-        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        draft.replace(path)
+        _replace(path, asdict(self))
 
 
 def troubles_of(path: Path, *, now: datetime) -> str | None:
@@ -251,6 +245,13 @@ def _stamps(times: pl.Series) -> list[str]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
+
+
+def _replace(path: Path, content: Mapping[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(content), encoding="utf-8")
+    draft.replace(path)
 
 
 def _compact(content: Mapping[str, object] | Sequence[object]) -> str:

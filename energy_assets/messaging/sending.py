@@ -22,6 +22,25 @@ _CONNECT_WITHIN_S = 10.0
 _KEEP_ALIVE_S = 30
 
 
+def client_of(endpoint: Endpoint, *, version: str, client_id: str = "") -> Client:
+    """Return a client that shows the endpoint's user, password and certificates; it is not connected yet.
+
+    Raises:
+        ConfigError: password or certificates cannot be read.
+    """
+    import paho.mqtt.client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    protocol = mqtt.MQTTv5 if version == "5" else mqtt.MQTTv311
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    if endpoint.user_name is not None:
+        client.username_pw_set(endpoint.user_name, endpoint.password())
+    context = endpoint.tls_context()
+    if context is not None:
+        client.tls_set_context(context)
+    return client
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
     """A message to be sent; `number` is how its acknowledgement is told."""
@@ -42,10 +61,6 @@ class Sender:
     def __init__(
         self, endpoint: Endpoint, *, client_id: str, version: str, most_under_way: int = 2_000, patience_s: float = 3.0
     ) -> None:
-        import paho.mqtt.client as mqtt
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        is_five = version == "5"
         self.acknowledged = 0
         self._endpoint = endpoint
         self._patience_s = patience_s
@@ -55,16 +70,9 @@ class Sender:
         self._early: set[int] = set()
         self._refusal: str | None = None
         self._is_connected = threading.Event()
-        self._client: Client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5 if is_five else mqtt.MQTTv311
-        )
+        self._client = client_of(endpoint, client_id=client_id, version=version)
         self._client.max_inflight_messages_set(most_under_way)
         self._client.reconnect_delay_set(1, 10)
-        if endpoint.user_name is not None:
-            self._client.username_pw_set(endpoint.user_name, endpoint.password())
-        context = endpoint.tls_context()
-        if context is not None:
-            self._client.tls_set_context(context)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
 
