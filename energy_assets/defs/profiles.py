@@ -26,6 +26,8 @@ from energy_assets.contracts import (
 from energy_assets.defs.contract_checks import contract_checks
 from energy_assets.defs.marts import update_usage
 from energy_assets.defs.reporting import looks_of, report, run_message, table_of
+from energy_assets.features.closures import read_closures
+from energy_assets.features.site_days import site_days
 from energy_assets.lake import Change, Lake
 from energy_assets.models.experiments import log_fit
 from energy_assets.models.registry import Registry
@@ -54,12 +56,16 @@ _READ = [each.asset_key for each in (READINGS_INTERVAL, METERS, SITES, WEATHER_O
 
 @dg.multi_asset(name="load_shapes", specs=[_spec(PROFILES_SHAPES, _READ), _spec(PROFILES_TRAITS, _READ)])
 def load_shapes(
-    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """The mean day of every meter per season and kind of day, and its traits, from the good days of the last year."""
     window = _last_year(lake)
+    meters, sites = lake.read(METERS), lake.read(SITES)
+    calendar = calendar_of_sites(sites, window=window, settings=settings)
     with asking(lake) as ask:
-        made = shapes_of(ask, meters=lake.read(METERS), sites=lake.read(SITES), window=window, data_faults=_DATA_FAULTS)
+        made = shapes_of(
+            ask, meters=meters, sites=sites, calendar=calendar, window=window, data_faults=_DATA_FAULTS
+        )  # fmt: skip
     commit = lake.commit(
         [Change(table=PROFILES_SHAPES, rows=made.cells), Change(table=PROFILES_TRAITS, rows=made.traits)],
         message=run_message(context),
@@ -124,6 +130,17 @@ def profile_meters(
     by_cluster = rows.group_by(pl.coalesce("cluster_id", "unassigned_because").alias("cluster")).len()
     return report(
         commit, PROFILES_METERS, by_cluster=by_cluster.sort("len", descending=True), moved_share=moved(before, rows)
+    )
+
+
+def calendar_of_sites(sites: pl.DataFrame, *, window: Window, settings: Settings) -> pl.DataFrame:
+    """Return the season and kind of every local day that a window touches at any site, declared closures included."""
+    around = window.padded(before=timedelta(days=1), after=timedelta(days=1))
+    return site_days(
+        sites,
+        first=around.starts_at_utc.date(),
+        last=around.ends_at_utc.date(),
+        closures=read_closures(settings.calendar_folder) if settings.calendar_folder else None,
     )
 
 

@@ -41,12 +41,19 @@ class Shapes:
 
 
 def shapes_of(
-    ask: Ask, *, meters: pl.DataFrame, sites: pl.DataFrame, window: Window, data_faults: Sequence[str] = ()
+    ask: Ask,
+    *,
+    meters: pl.DataFrame,
+    sites: pl.DataFrame,
+    calendar: pl.DataFrame,
+    window: Window,
+    data_faults: Sequence[str] = (),
 ) -> Shapes:
     """Return the shapes and traits of all `meters` from their readings in `window`, whole UTC days.
 
     A good day is measured for 90 % of its minutes, free of the rules named in `data_faults`, and not above five median
-    days of its meter. `meters` and `sites` are rows of `metering.meters` and `metering.sites`.
+    days of its meter. `meters` and `sites` are rows of `metering.meters` and `metering.sites`; `calendar` says of each
+    site_id and local_date the season and the day_kind, as `features.site_days` does.
     """
     clocks = meter_clocks(meters, sites=sites, window=window)
     days = _in_pieces(ask, "meter_days", {"profile_clocks": clocks}, window=window)
@@ -63,8 +70,9 @@ def shapes_of(
         ),
         {},
     )
-    good = good_days(days, faulty=faulty, meters=meters, sites=sites)
-    cells = _in_pieces(ask, "shape_cells", {"profile_clocks": clocks, "profile_good_days": good}, window=window)
+    good = good_days(days, faulty=faulty, meters=meters, calendar=calendar)
+    frames = {"profile_clocks": clocks, "profile_good_days": good.select("meter_id", "local_day", "season", "day_kind")}
+    cells = _in_pieces(ask, "shape_cells", frames, window=window)
     cells = (
         cells.group_by(_CELL)
         .agg(pl.col("energy_kwh", "known_hours").sum())
@@ -86,30 +94,32 @@ def shapes_of(
     )
 
 
-def good_days(days: pl.DataFrame, *, faulty: pl.DataFrame, meters: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
+def good_days(
+    days: pl.DataFrame, *, faulty: pl.DataFrame, meters: pl.DataFrame, calendar: pl.DataFrame
+) -> pl.DataFrame:
     """Return the good days with season and kind: meter_id, local_day (since 1970), season, day_kind, and their facts.
 
-    `days` are facts of local days, `faulty` has meter_id and utc_day of days with data faults. The seasons of sites
-    south of the equator are half a year apart.
+    `days` are facts of local days, `faulty` has meter_id and utc_day of days with data faults, `calendar` as for
+    `shapes_of`. A meter of a site that the calendar does not know rests on Saturdays and Sundays, in the north.
     """
-    south = sites.select("site_id", is_south=(pl.col("latitude") < 0).fill_null(value=False))
-    places = meters.select("meter_id", "site_id").join(south, on="site_id", how="left", validate="m:1")
-    date = pl.date(1970, 1, 1) + pl.duration(days=pl.col("local_day"))
-    quarter = (date.dt.month() % 12) // 3
-    quarter = pl.when("is_south").then((quarter + 2) % 4).otherwise(quarter)
     usual = pl.col("energy_kwh").abs().median().over("meter_id")
     kept = days.filter(
         pl.col("known_minutes") >= LEAST_MEASURED * 1440, pl.col("energy_kwh").abs() <= MOST_TIMES_MEDIAN * usual
     )
     kept = kept.join(faulty, left_on=["meter_id", "local_day"], right_on=["meter_id", "utc_day"], how="anti")
+    known = calendar.select(
+        "site_id", "season", "day_kind", local_day=pl.col("local_date").cast(pl.Int32).cast(pl.Int64)
+    )
     rest = (pl.col("local_day") + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+    month = (pl.date(1970, 1, 1) + pl.duration(days=pl.col("local_day"))).dt.month()
+    season = (month % 12 // 3).replace_strict(dict(enumerate(SEASONS)), return_dtype=pl.String)
     return (
-        kept.join(places, on="meter_id", how="inner", validate="m:1")
+        kept.join(meters.select("meter_id", "site_id"), on="meter_id", how="inner", validate="m:1")
+        .join(known, on=["site_id", "local_day"], how="left", validate="m:1")
         .with_columns(
-            season=quarter.replace_strict(dict(enumerate(SEASONS)), return_dtype=pl.String),
-            day_kind=pl.when(rest).then(pl.lit("rest")).otherwise(pl.lit("working")),
+            season=pl.coalesce("season", season),
+            day_kind=pl.coalesce("day_kind", pl.when(rest).then(pl.lit("rest")).otherwise(pl.lit("working"))),
         )
-        .drop("is_south")
     )
 
 

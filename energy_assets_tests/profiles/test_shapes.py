@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from energy_assets.contracts import ANOMALIES_FLAGS, METERS, READINGS_INTERVAL, SITES, WEATHER_OBSERVED, Window
+from energy_assets.features.site_days import site_days
 from energy_assets.lake import Lake
 from energy_assets.profiles.shapes import Shapes, shapes_of
 from energy_assets.sql import Query
@@ -48,6 +49,7 @@ def shapes(
     registry = meters(**dict.fromkeys(kwh, 60))
     lake.replace(READINGS_INTERVAL, readings(dict(kwh), starts_at_utc=FIRST))
     window = Window(starts_at_utc=FIRST, ends_at_utc=FIRST + timedelta(days=DAYS))
+    place = sites() if place is None else place
     with lake.session() as session:
 
         def ask(query: Query, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -56,7 +58,8 @@ def shapes(
             return session.execute(query.text, dict(query.parameters)).pl()
 
         return shapes_of(
-            ask, meters=registry, sites=sites() if place is None else place, window=window,
+            ask, meters=registry, sites=place, window=window,
+            calendar=site_days(place, first=(FIRST - timedelta(days=1)).date(), last=window.ends_at_utc.date()),
             data_faults=faults.get("data_faults", []),
         )  # fmt: skip
 
@@ -99,6 +102,26 @@ def test_days_are_those_of_the_sites_clock(lake: Lake) -> None:
 def test_seasons_south_of_the_equator_are_half_a_year_apart(lake: Lake) -> None:
     made = shapes(lake, {"m": office()}, place=sites(latitude=-33.9))
     assert made.cells["season"].unique().to_list() == ["winter"]
+
+
+def test_a_public_holiday_of_the_site_is_a_day_of_rest(lake: Lake) -> None:
+    """Monday the 24th of June 2024 is the national holiday of Quebec, and a plain Monday in Ontario."""
+    kwh = office()
+    kwh[21 * 24 : 22 * 24] = 1.0
+    for region, rest_days in (("QC", 9), ("ON", 8)):
+        made = shapes(lake, {"m": kwh}, place=sites(country_code="CA", subdivision_code=region))
+        cells = made.cells.filter(pl.col("local_hour") == 12)
+        assert dict(cells.select("day_kind", "known_hours").iter_rows()) == {
+            "rest": rest_days,
+            "working": 28 - rest_days,
+        }
+        noon = cells.filter(pl.col("day_kind") == "working")["mean_kw"].item()
+        assert noon == pytest.approx(3.0 if region == "QC" else (19 * 3 + 1) / 20)
+
+
+def test_a_meter_of_an_unknown_site_rests_at_the_weekend(lake: Lake) -> None:
+    made = shapes(lake, {"m": office()}, place=sites(site_id="elsewhere", country_code="DE"))
+    assert traits(made)["weekend_ratio"] == pytest.approx(24 / 42)
 
 
 def test_days_with_gaps_spikes_or_data_faults_do_not_count(lake: Lake) -> None:
