@@ -1,6 +1,6 @@
 """Settlement: what each local day cost every premise, the statements of whole months, and the bill to date."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -24,10 +24,11 @@ from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.lake import Change, Commit, Lake
 from energy_assets.prices.daily import zones_of
+from energy_assets.prices.gathering import LocalDay, gatherings
 from energy_assets.prices.periods import CURVE_COLUMNS, LONGEST_DAY, closed_days, on_slots, pieces_of, settle_days
 from energy_assets.prices.statements import month_of, next_revisions, statements_of
 from energy_assets.prices.to_date import TYPICAL_DAYS, bills_to_date
-from energy_assets.prices.usage import READ_COLUMNS, counted_meters, windows_read
+from energy_assets.prices.usage import DayUse, counted_meters, use_of_gathered
 from energy_assets.prices.zones import ZoneConfig
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
@@ -70,9 +71,7 @@ def settled_days(
         # None asks for rows without a date, of which there are none.
         curves = lake.read(PRICES_CURVES, columns=CURVE_COLUMNS, where={"delivery_date": dates or None})
         days = on_slots(closed, curves=curves, members=members)
-        readings = [lake.read(READINGS_INTERVAL, each, columns=READ_COLUMNS) for each in windows_read(days)]
-        nothing = READINGS_INTERVAL.empty().select(READ_COLUMNS)
-        settled = settle_days(pl.concat([nothing, *readings]), members=members, curves=curves, days=days)
+        settled = settle_days(_uses(lake, days, members=members), curves=curves)
         commits.append(
             lake.commit(
                 [
@@ -220,6 +219,14 @@ _NO_FORECAST = FORECASTS_LOAD.empty().select(
 
 def _zones(lake: Lake, settings: Settings) -> list[ZoneConfig]:
     return zones_of(settings.home / "zones", sites=lake.read(SITES), currency_code=settings.currency_code)
+
+
+def _uses(lake: Lake, days: Sequence[LocalDay], *, members: pl.DataFrame) -> Iterator[DayUse]:
+    """Yield the use of days, of as many zones at a time as memory takes."""
+    for gathered in gatherings(days, members=members):
+        for query in gathered.queries():
+            gathered.add(lake.query(query))
+        yield from use_of_gathered(gathered)
 
 
 def _touched(context: dg.AssetExecutionContext) -> Window:

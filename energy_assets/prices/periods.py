@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from energy_assets.contracts import PRICES_CURVES, Window
 from energy_assets.prices.days import day_bounds
+from energy_assets.prices.gathering import CELLS_AT_ONCE, LocalDay
 from energy_assets.prices.settlement import Settled, prices_on, settle_day
-from energy_assets.prices.usage import LocalDay, use_of_days
+from energy_assets.prices.usage import DayUse
 from energy_assets.prices.zones import ZoneConfig
 
 CURVE_COLUMNS = (
     "zone_id", "delivery_date", "revision", "starts_at_utc", "interval_minutes", "price_units", "export_price_units",
 )  # fmt: skip
 LONGEST_DAY = timedelta(hours=25)
-_ROWS_AT_ONCE = 6_000_000  # readings that are held at a time; settling them takes about as much memory again
+_WEEKS_BEFORE = timedelta(weeks=4).days
 
 
 def closed_days(zones: Sequence[ZoneConfig], *, window: Window, until: datetime) -> list[tuple[ZoneConfig, date]]:
@@ -36,9 +37,11 @@ def closed_days(zones: Sequence[ZoneConfig], *, window: Window, until: datetime)
 
 
 def pieces_of(window: Window, *, members: pl.DataFrame) -> Iterator[Window]:
-    """Yield a window in pieces of whole days whose readings, with those of the weeks before, fit in memory."""
-    a_day = float(members.select((1440 / pl.col("meter_minutes")).sum()).item()) * 5 if members.height else 1.0
-    yield from window.pieces(days=max(1, min(28, int(_ROWS_AT_ONCE / a_day))))
+    """Yield a window in pieces of whole days, a month at most, that the largest zone's readings fit in memory for."""
+    of_zones = members.group_by("zone_id").agg((1440 / pl.col("meter_minutes")).sum().alias("a_day"))
+    room = CELLS_AT_ONCE / of_zones["a_day"].max() if members.height else float("inf")  # type: ignore[operator]
+    # A day is read with four others; of days in a row, each is read once with those of the four weeks before.
+    yield from window.pieces(days=int(min(31, max(1, room / 5, room - _WEEKS_BEFORE))))
 
 
 def on_slots(
@@ -67,13 +70,11 @@ def on_slots(
     ]
 
 
-def settle_days(
-    readings: pl.DataFrame, *, members: pl.DataFrame, curves: pl.DataFrame, days: Sequence[LocalDay]
-) -> Settled:
-    """Return the settled days of zones; arguments as for `usage.use_of_days` and `settlement.prices_on`."""
+def settle_days(uses: Iterable[DayUse], *, curves: pl.DataFrame) -> Settled:
+    """Return the settled days of zones from what was used on them; `curves` are CURVE_COLUMNS of their prices."""
     by_day: Mapping[tuple[object, ...], pl.DataFrame] = curves.partition_by("zone_id", "delivery_date", as_dict=True)
     nothing = PRICES_CURVES.empty().select(curves.columns)
     return Settled.together(
         settle_day(use, prices=prices_on(use, curves=by_day.get((use.day.zone.zone_id, use.day.local_date), nothing)))
-        for use in use_of_days(readings, members=members, days=days)
+        for use in uses
     )

@@ -83,7 +83,7 @@ def settle_day(use: DayUse, *, prices: DayPrices) -> Settled:
         )
     flat, feed_in = _units(zone.flat_rate), _units(zone.bill.flat_feed_in_rate)
     bought, sold = prices.import_units, prices.export_units
-    payments = _payments(use, prices=prices)
+    payments = payments_of(use, prices=prices)
     pays_alone = drawn * bought[:, None] - fed * sold[:, None]
     peak = int(drawn.sum(axis=1).argmax())
     unpriced = int((~prices.is_published).sum())
@@ -120,7 +120,7 @@ def settle_day(use: DayUse, *, prices: DayPrices) -> Settled:
     return Settled(days=SETTLEMENT_DAYS.conform(days), pools=_pool(use, payments=payments, prices=prices, facts=facts))
 
 
-def _payments(use: DayUse, *, prices: DayPrices) -> Payments:
+def payments_of(use: DayUse, *, prices: DayPrices) -> Payments:
     """Return what members pay; alone where there is no community, or where the grid pays more than it takes."""
     terms = use.day.zone.community
     net = use.import_wh - use.export_wh

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from energy_assets.contracts import PRICES_CURVES, SETTLEMENT_DAYS, SETTLEMENT_POOLS, SETTLEMENT_STATEMENTS
 from energy_assets.contracts.settlement import COMMUNITY_KEYS, COMMUNITY_RULES
 from energy_assets.errors import ContractError
+from energy_assets.prices.gathering import LocalDay
 from energy_assets.prices.settlement import DayPrices, Settled, prices_on, settle_day
 from energy_assets.prices.statements import month_of, next_revisions, standing, statements_of
 from energy_assets.prices.terms import BillTerms, CommunityTerms
-from energy_assets.prices.usage import DayUse, LocalDay
+from energy_assets.prices.usage import DayUse
 from energy_assets.prices.zones import ZoneConfig
 from energy_assets_tests.prices.strategies import DAY, curve, net_load
 from energy_assets_tests.prices.use import priced, use_of

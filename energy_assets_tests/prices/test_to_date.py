@@ -120,5 +120,20 @@ def test_slots_are_those_of_the_prices_else_of_the_coarsest_meter() -> None:
     zone, elsewhere = ZoneConfig(), ZoneConfig(zone_id="elsewhere")
     both = [(zone, day), (zone, day + timedelta(days=1)), (elsewhere, day)]
     assert [each.interval_minutes for each in on_slots(both, curves=priced_day, members=members)] == [60, 30]
-    pieces = list(pieces_of(Window.of_days(day, day + timedelta(days=60)), members=members))
-    assert [(piece.ends_at_utc - piece.starts_at_utc).days for piece in pieces] == [28, 28, 5]
+
+
+@pytest.mark.parametrize(
+    ("meters_of_a_zone", "zones", "days"),
+    [
+        pytest.param(2, 1, [31, 30], id="a small zone, by months"),
+        pytest.param(2, 40, [31, 30], id="many small zones are gathered one after the other"),
+        # 80,000,000 cells, 96 a day: 41 days of 20,000 meters, of which 28 come before
+        pytest.param(20_000, 1, [13] * 4 + [9], id="a large zone"),
+        pytest.param(300_000, 1, [1] * 61, id="a zone of which not even a day fits"),
+    ],
+)
+def test_days_are_settled_in_pieces_that_fit_in_memory(meters_of_a_zone: int, zones: int, days: list[int]) -> None:
+    members = pl.DataFrame({"zone_id": [f"z{i}" for i in range(zones)] * meters_of_a_zone, "meter_minutes": 15})
+    first = date(2026, 6, 1)
+    pieces = list(pieces_of(Window.of_days(first, first + timedelta(days=60)), members=members))
+    assert [(piece.ends_at_utc - piece.starts_at_utc).days for piece in pieces] == days

@@ -7,8 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from energy_assets.prices.usage import DayUse, LocalDay, counted_meters, use_of_days, windows_read
+from energy_assets.prices import gathering
+from energy_assets.prices.gathering import LocalDay, gatherings, windows_read
+from energy_assets.prices.usage import DayUse, counted_meters, use_of_days, use_of_gathered
 from energy_assets.prices.zones import BillTerms, ZoneConfig
 from energy_assets_tests.prices.use import hours_of, meters, readings
 
@@ -140,6 +144,47 @@ def test_the_same_time_is_that_of_the_clock_on_the_wall(local_date: date, slots:
         # 02:00 of the week before does not exist; what was drawn stands in
         assert made.baseline_wh[2, 0] == 2000
     assert [round(wh / 1000) for wh in made.baseline_wh[: len(expected), 0]] == expected
+
+
+@given(seed=st.integers(0, 2**32 - 1), parts=st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_parts_in_any_order_add_up_to_the_same_use(seed: int, parts: int) -> None:
+    """As many parts as there are, and however their rows are mixed: a lake promises no order."""
+    declared = pl.concat(
+        [
+            meters(("a", "p", "consumption"), ("b", "p", "production"), zone_id="north"),
+            meters(("c", "q", "grid_import"), ("d", "q", "grid_export"), zone_id="south", minutes=15),
+        ]
+    )
+    chance = np.random.default_rng(seed)
+    starts = [hours_of(DAY - timedelta(weeks=2))[0] + timedelta(minutes=15 * slot) for slot in range(96 * 16)]
+    frames = []
+    for name, minutes in {"a": 60, "b": 60, "c": 15, "d": 15}.items():
+        known = [at for at in starts if at.minute % minutes == 0 and chance.random() < 0.97]
+        late = [at for at in known if chance.random() < 0.05]
+        energy = {at: None if chance.random() < 0.03 else round(float(chance.gamma(1, 1)), 9) for at in known}
+        frames.append(readings({name: energy}, minutes=minutes, late=late))
+    rows, members = pl.concat(frames), counted_meters(declared)
+    zones = [ZONE.model_copy(update={"zone_id": name}) for name in ("north", "south")]
+    days = [LocalDay(zone=zone, local_date=DAY, interval_minutes=60) for zone in zones]
+    (gathered,) = gatherings(days, members=members)
+    narrow = gathered.narrowed(rows).sample(fraction=1.0, shuffle=True, seed=seed)
+    for part in range(parts):
+        gathered.add(narrow.gather_every(parts, part))
+    at_once, in_parts = list(use_of_days(rows, members=members, days=days)), list(use_of_gathered(gathered))
+    assert [use.premise_ids for use in in_parts] == [["p"], ["q"]]
+    for one, other in zip(at_once, in_parts, strict=True):
+        for name in ("import_wh", "export_wh", "baseline_wh", "is_estimated"):
+            assert (getattr(one, name) == getattr(other, name)).all(), name
+
+
+def test_zones_that_do_not_fit_together_are_gathered_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = pl.concat([meters((f"m{i}", f"p{i}", "consumption"), zone_id=f"z{i}") for i in range(3)])
+    zones = [ZONE.model_copy(update={"zone_id": f"z{i}"}) for i in range(3)]
+    days = [LocalDay(zone=zone, local_date=DAY, interval_minutes=60) for zone in zones]
+    monkeypatch.setattr(gathering, "CELLS_AT_ONCE", 170)  # a day and two before it, with two hours at each end: 80
+    found = list(gatherings(days, members=counted_meters(declared)))
+    assert [[day.zone.zone_id for day in each.days] for each in found] == [["z0", "z1"], ["z2"]]
 
 
 def test_what_is_read_covers_the_days_and_their_references_once() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from energy_assets.contracts import METERS, READINGS_INTERVAL, UTC_TIME
+from energy_assets.prices.gathering import LocalDay
 from energy_assets.prices.settlement import DayPrices
-from energy_assets.prices.usage import DayUse, LocalDay
+from energy_assets.prices.usage import DayUse
 from energy_assets.prices.zones import ZoneConfig
 
 
