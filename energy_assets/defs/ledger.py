@@ -28,8 +28,16 @@ from energy_assets.ledger.findings import (
     memory_problems,
     published_curves,
     root_problems,
+    unknown_promotions,
 )
-from energy_assets.ledger.keeping import checkpoint_rows, entry_rows, log_curves, log_promotions, open_ledger
+from energy_assets.ledger.keeping import (
+    checkpoint_rows,
+    entry_rows,
+    log_curves,
+    log_promotions,
+    open_ledger,
+    promotion_entries,
+)
 from energy_assets.ledger.keys import salt_secret
 from energy_assets.ledger.log import Ledger
 from energy_assets.ledger.settlements import log_publications, publication_entry, settlement_identity
@@ -138,17 +146,17 @@ def ledger_memory(
         yield report(commit, table)
 
 
-def _specs(key: list[str], *, table: str) -> list[dg.AssetCheckSpec]:
+def _specs(key: list[str], *, source: str) -> list[dg.AssetCheckSpec]:
     said = {
         "root_matches": "Every entry, read anew, is under the signed root.",
         "consistent_with_the_last_checkpoint": "The log extends every checkpoint and entry that the lake remembers.",
-        f"matches_the_{table}_table": "What was published stands in the log as it stands in the lake.",
-        "no_gap": "Everything that was ever published has an entry.",
+        f"matches_the_{source}": f"What the {source.replace('_', ' ')} says stands in the log as it stands there.",
+        "no_gap": f"Everything that the {source.replace('_', ' ')} ever held has an entry.",
     }
     return [dg.AssetCheckSpec(name=name, asset=key, blocking=True, description=text) for name, text in said.items()]
 
 
-@dg.multi_asset_check(specs=_specs(PRICE_LEDGER, table="price"))
+@dg.multi_asset_check(specs=_specs(PRICE_LEDGER, source="price_table"))
 def price_ledger_holds(
     context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
@@ -167,7 +175,7 @@ def price_ledger_holds(
     )
 
 
-@dg.multi_asset_check(specs=_specs(SETTLEMENT_LEDGER, table="statement"))
+@dg.multi_asset_check(specs=_specs(SETTLEMENT_LEDGER, source="statement_table"))
 def settlement_ledger_holds(
     lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
@@ -194,12 +202,42 @@ def settlement_ledger_holds(
     )
 
 
-def _results(key: list[str], **problems: Sequence[str]) -> Iterator[dg.AssetCheckResult]:
+@dg.multi_asset_check(specs=_specs(PROMOTION_LEDGER, source="registry"))
+def promotion_ledger_holds(
+    lake: dg.ResourceParam[Lake], registry: dg.ResourceParam[Registry], settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.AssetCheckResult]:
+    """The log is sound, the one that was seen before, and holds every change of champion that the registry knows."""
+    ledger = _ledger(settings)
+    yield from _results(
+        PROMOTION_LEDGER,
+        root_matches=root_problems(ledger),
+        consistent_with_the_last_checkpoint=_memory(ledger, lake),
+    )
+    try:
+        expected = promotion_entries(registry.promotions())
+    except UnresolvedModelError as error:
+        # As in the asset: what the registry remembers can be compared on another night, so nothing waits for it.
+        unasked = [f"Not compared: {error}"]
+        yield from _results(
+            PROMOTION_LEDGER, severity=dg.AssetCheckSeverity.WARN, matches_the_registry=unasked, no_gap=unasked
+        )
+        return
+    yield from _results(PROMOTION_LEDGER, no_gap=gap_problems(ledger, expected))
+    differing, unknown = entry_problems(ledger, expected), unknown_promotions(ledger, expected)
+    # A registry that lost what was logged is to be restored; it does not stop the log from being remembered.
+    severity = dg.AssetCheckSeverity.ERROR if differing else dg.AssetCheckSeverity.WARN
+    yield from _results(PROMOTION_LEDGER, severity=severity, matches_the_registry=[*differing, *unknown])
+
+
+def _results(
+    key: list[str], *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR, **problems: Sequence[str]
+) -> Iterator[dg.AssetCheckResult]:
     for name, found in problems.items():
         yield dg.AssetCheckResult(
             asset_key=key,
             check_name=name,
             passed=not found,
+            severity=severity,
             description=" ".join(found[:5]) or "holds",
             metadata={"problems": len(found)},
         )
@@ -233,4 +271,4 @@ def _state(ledger: Ledger, **figures: int) -> dg.MaterializeResult[None]:
     )
 
 
-checks = [price_ledger_holds, settlement_ledger_holds, *contract_checks(_TABLES)]
+checks = [price_ledger_holds, settlement_ledger_holds, promotion_ledger_holds, *contract_checks(_TABLES)]

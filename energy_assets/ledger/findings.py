@@ -13,9 +13,12 @@ import polars as pl
 from energy_assets.errors import LedgerError
 from energy_assets.ledger.canonical import canonical_json
 from energy_assets.ledger.entries import Entry
+from energy_assets.ledger.index import identity_of
 from energy_assets.ledger.keeping import curve_entry, curve_identity
 from energy_assets.ledger.log import Ledger
 from energy_assets.ledger.merkle import tree_root
+
+_PROMOTION = b'"type":"model_promotion"'
 
 
 def root_problems(ledger: Ledger) -> list[str]:
@@ -69,6 +72,21 @@ def curve_problems(ledger: Ledger, curves: pl.DataFrame) -> list[str]:
         return entry_problems(ledger, [curve_entry(ledger, curve) for curve in groups])
     except LedgerError as error:
         return [str(error)]
+
+
+def unknown_promotions(ledger: Ledger, known: Sequence[Entry]) -> list[str]:
+    """Return which changes of champions stand in the log and are not among those that the registry knows."""
+    identities = {identity_of(entry) for entry in known}
+    try:
+        # Only these are parsed: a log holds few of them among many curves.
+        logged = [json.loads(line) for line in ledger.entries() if _PROMOTION in line]
+    except LedgerError as error:
+        return [str(error)]
+    return [
+        f"{_named(entry)} is in the log; the registry does not know it."
+        for entry in logged
+        if entry["type"] == "model_promotion" and identity_of(entry) not in identities
+    ]
 
 
 def gap_problems(ledger: Ledger, published: Sequence[Mapping[str, object]]) -> list[str]:

@@ -67,20 +67,23 @@ def curve_identity(zone_id: str, day: date, revision: int) -> dict[str, object]:
 
 def log_promotions(ledger: Ledger, promotions: Sequence[Promotion]) -> list[int]:
     """Append the changes of champions, oldest first, and return their places; one that is there keeps its place."""
-    return ledger.append(
-        [
-            promotion_entry(
-                model_name=each.name,
-                promoted_at=each.at_utc,
-                version=each.version,
-                previous=each.previous,
-                how=each.how,
-                reason=each.reason,
-                artifact_sha256=each.archive_sha256,
-            )
-            for each in promotions
-        ]
-    )
+    return ledger.append(promotion_entries(promotions))
+
+
+def promotion_entries(promotions: Sequence[Promotion]) -> list[Entry]:
+    """Return the entries of changes of champions."""
+    return [
+        promotion_entry(
+            model_name=each.name,
+            promoted_at=each.at_utc,
+            version=each.version,
+            previous=each.previous,
+            how=each.how,
+            reason=each.reason,
+            artifact_sha256=each.archive_sha256,
+        )
+        for each in promotions
+    ]
 
 
 def entry_rows(ledger: Ledger, *, start: int, now: datetime) -> pl.DataFrame:
