@@ -1,13 +1,16 @@
-"""What a newcomer waits for: `python bench/spine.py`, or `load`, `up` or `run` for one of them.
+"""What a newcomer waits for: `python bench/spine.py`, or `load`, `run`, `up` for some of it, `--home DIR` for a home.
 
 `load`: a fresh process imports the graph and resolves its jobs. `run`: `energy run` at its default size in a home of
-its own, with the peak memory of the process. `up`: `energy up` on that home (or an empty one), until every interface
-answers, and the memory of all its processes together after it has idled. Each beside its limit; exits with 1 when one
-is broken. Needs the `bench` packages.
+its own, with the peak memory of the process. `up`: `energy up` on that home, with broker, recorder, publisher and
+simulated meters, until all are ready; the memory of all its processes together (PSS: what they share counts once) and
+the CPU they take after it has idled, and the most that was seen while a round of meters was landed. On a home without a
+generated community no meters are simulated. Each beside its limit; exits with 1 when one is broken. Needs the `bench`
+packages.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import signal
@@ -27,7 +30,8 @@ from energy_assets.supervisor import free_port
 
 ENERGY = str(Path(sys.executable).parent / "energy")
 LOAD_S, RUN_S, RUN_GB, READY_S, IDLE_GB = 3.0, 180.0, 3.0, 30.0, 1.5
-IDLE_FOR_S = 45.0
+IDLE_CORES = 0.2
+IDLE_FOR_S, LIVE_FOR_S = 45.0, 330.0
 LOAD = """
 import time
 started = time.perf_counter()
@@ -78,12 +82,33 @@ def up(home: Path) -> Mapping[str, tuple[float, float]]:
         _await_idle(environment["ENERGY_ASSETS_DAGSTER_PORT"])
         time.sleep(IDLE_FOR_S)
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        # Shared pages counted once: the proportional set size.
-        idle_gb = sum(each.memory_full_info().pss for each in family) / 1e9
+        for each in family:
+            print(f"{_pss_gb(each) * 1000:>6.0f} MB  {' '.join(each.cmdline()[:6])[:100]}")
+        idle_gb, most_gb = sum(map(_pss_gb, family)), 0.0
+        began, busy_s = time.monotonic(), sum(sum(each.cpu_times()) for each in family)
+        # Two rounds of the simulated meters, each recorded, sealed and landed.
+        while time.monotonic() < began + LIVE_FOR_S:
+            now = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            most_gb = max(most_gb, sum(map(_pss_gb, now)))
+            time.sleep(2)
+        busy_s = sum(sum(each.cpu_times()) for each in family) - busy_s
+        cores = busy_s / (time.monotonic() - began)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
-    return {"energy up, ready after s": (ready, READY_S), "energy up, idle GB": (idle_gb, IDLE_GB)}
+    return {
+        "energy up, ready after s": (ready, READY_S),
+        "energy up, idle GB": (idle_gb, IDLE_GB),
+        "energy up, most GB": (most_gb, IDLE_GB),
+        "energy up, cores": (cores, IDLE_CORES),
+    }
+
+
+def _pss_gb(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_full_info().pss) / 1e9
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _await_idle(port: str) -> None:
@@ -102,11 +127,14 @@ PARTS: Mapping[str, Callable[[Path], Mapping[str, tuple[float, float]]]] = {"loa
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or list(PARTS)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=[], help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--home", type=Path, help="default: one of its own, deleted afterwards")
+    arguments = parser.parse_args()
     found: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in wanted:
-            found |= PARTS[name](Path(folder))
+        for name in arguments.parts or PARTS:
+            found |= PARTS[name](arguments.home or Path(folder))
     for name, (value, limit) in found.items():
         print(f"{name:<28}{value:>8.2f}  limit {limit:<6g} ratio {value / limit:.2f}")
     return int(any(value > limit for value, limit in found.values()))

@@ -8,18 +8,22 @@ published unless he starts `energy record` and `energy publish` himself. Meters 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
+from energy_assets.errors import SourceError
 from energy_assets.messaging.broker import VERSION, broker_command
-from energy_assets.readings.source import Source, save_source
+from energy_assets.messaging.health import health_path, read_health
 from energy_assets.settings import Settings
 from energy_assets.supervisor import Service
 
 SOURCE = "live"
 TOPIC = "energy/meters/#"
 _FORMAT = "system_003"
-_INTERVAL_S = 60
-_SEAL_AFTER_S = 300
+_CLIENT = "recorder"
+_PUBLISHED_EVERY_S = 60
+# All meters speak at once, so that they cost one segment and one landing each time, and others' messages wait for none.
+_INTERVAL_S, _SPOKEN_WITHIN_S, _SEAL_AFTER_S = 300, 2, 5
 
 
 def has_broker(settings: Settings) -> bool:
@@ -47,21 +51,33 @@ def live_services(settings: Settings) -> list[Service]:
         command=broker_command(settings.home / "broker", host=settings.host, port=settings.broker_port),
         port=settings.broker_port,
     )
-    recorder = [energy, "record", "--topic", TOPIC, "--seal-after", str(_SEAL_AFTER_S)]
+    recorder = [energy, "record", "--client-id", _CLIENT, "--topic", TOPIC, "--seal-after", str(_SEAL_AFTER_S)]
     services = [
         broker,
-        Service(name="recorder", command=recorder),
-        Service(name="publisher", command=[energy, "publish", "--every", str(_INTERVAL_S)]),
+        Service(name="recorder", command=recorder, is_ready=partial(is_recording, settings.spool_folder)),
+        Service(name="publisher", command=[energy, "publish", "--every", str(_PUBLISHED_EVERY_S)]),
     ]
     if settings.live_meters and (settings.home / "community").is_dir():
         _declare(settings)
-        simulator = ["simulate", "--meters", str(settings.live_meters), "--interval", str(_INTERVAL_S)]
-        services.append(Service(name="simulator", command=[energy, *simulator, "--format", _FORMAT]))
+        pace = ["--interval", str(_INTERVAL_S), "--within", str(_SPOKEN_WITHIN_S)]
+        simulator = ["simulate", "--meters", str(settings.live_meters), *pace, "--format", _FORMAT]
+        # Last: what is sent before the recorder has a session is nobody's.
+        services.append(Service(name="simulator", command=[energy, *simulator], is_last=True))
     return services
+
+
+def is_recording(folder: Path, process_id: int) -> bool:
+    """Return whether the recorder of this process has its session; a spool that fails heals by itself."""
+    try:
+        health = read_health(health_path(folder, _CLIENT))
+    except SourceError:
+        return False
+    return health.process_id == process_id and health.state in {"recording", "spool failing"}
 
 
 def _declare(settings: Settings) -> None:
     from energy_assets.messaging.payloads import mapping_file
+    from energy_assets.readings.source import Source, save_source
 
     if not (settings.sources_folder / f"{SOURCE}.toml").exists():
         # The recorder makes the folder too; a source whose folder is missing would be reported as broken till then.

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         "neither recorder nor publisher.",
     )
     live_meters: Annotated[int, Field(ge=0, le=100_000)] = Field(
-        0, description="Meters that `energy up` simulates on its own broker, beside a generated community only."
+        12, description="Meters that `energy up` simulates on its own broker, beside a generated community only."
     )
     mqtt_version: Literal["3.1.1", "5"] = Field("5", description="MQTT version that our own clients speak.")
     mqtt_user_name: str | None = Field(None, description="User at the broker.")

@@ -11,13 +11,16 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
-
-import requests
+from typing import TypeVar
 
 from energy_assets.errors import ConfigError, EnergyAssetsError
 from energy_assets.instance import child_environment
@@ -26,16 +29,24 @@ from energy_assets.settings import Settings
 _PORT_OF = {"mlflow": "MLFLOW", "broker": "BROKER"}
 _READY_WITHIN_S = 120.0
 _STOP_WITHIN_S = 15.0
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A child process: its name, command, and the address that answers once it is ready."""
+    """A child process: its name, command, what tells that it is ready, and variables of its own.
+
+    Ready is one whose address answers, whose port is open, or for whose process id `is_ready` holds. One that
+    `is_last` is started when all others are ready.
+    """
 
     name: str
     command: Sequence[str]
     ready_url: str | None = None
     port: int | None = None
+    is_ready: Callable[[int], bool] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    is_last: bool = False
 
 
 @dataclass(kw_only=True)
@@ -64,16 +75,15 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         self.log_folder.mkdir(parents=True, exist_ok=True)
-        for service in self.services:
-            with (self.log_folder / f"{service.name}.log").open("ab") as log:
-                self._children[service.name] = subprocess.Popen(
-                    list(service.command), env=self.environment, stdout=log, stderr=log, start_new_session=True
-                )
-        for service in self.services:
-            self._await(service)
-            if self._is_stopping:
-                return
-            announce(service.name)
+        for is_last in (False, True):
+            wave = [each for each in self.services if each.is_last is is_last]
+            for service in wave:
+                self._spawn(service)
+            for service in wave:
+                self._await(service)
+                if self._is_stopping:
+                    return
+                announce(service.name)
 
     def watch(self) -> int:
         """Wait until a service ends or a signal comes; return 0 after a signal, 1 when a service ended by itself."""
@@ -102,6 +112,16 @@ class Supervisor:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
 
+    def _spawn(self, service: Service) -> None:
+        with (self.log_folder / f"{service.name}.log").open("ab") as log:
+            self._children[service.name] = subprocess.Popen(
+                list(service.command),
+                env=self.environment | dict(service.environment),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
     def _await(self, service: Service) -> None:
         deadline = time.monotonic() + _READY_WITHIN_S
         while time.monotonic() < deadline:
@@ -109,13 +129,8 @@ class Supervisor:
                 return
             if self._children[service.name].poll() is not None:
                 raise EnergyAssetsError(f"{service.name} did not start; see {self.log_folder / service.name}.log")
-            if service.ready_url is None:
-                if service.port is None or _is_taken(service.port):
-                    return
-            else:
-                with suppress(requests.RequestException):
-                    if requests.get(service.ready_url, timeout=2).status_code < 500:
-                        return
+            if _is_ready(service, self._children[service.name].pid):
+                return
             time.sleep(0.2)
         raise EnergyAssetsError(
             f"{service.name} did not answer within {_READY_WITHIN_S:.0f} s; see {self.log_folder / service.name}.log"
@@ -132,9 +147,7 @@ def services_of(settings: Settings, *, workspace: Path) -> list[Service]:
         f"      location_name: energy_assets\n",
         encoding="utf-8",
     )
-    artifacts = settings.home / "mlflow" / "artifacts"
-    artifacts.mkdir(parents=True, exist_ok=True)
-    host, dagster, mlflow = settings.host, settings.dagster_port, settings.mlflow_port
+    host, dagster = settings.host, settings.dagster_port
     return [
         Service(
             name="code",
@@ -153,25 +166,7 @@ def services_of(settings: Settings, *, workspace: Path) -> list[Service]:
             ],
             port=code_port,
         ),
-        Service(
-            name="mlflow",
-            command=[
-                str(binaries / "mlflow"),
-                "server",
-                "--workers",
-                "1",
-                "--host",
-                host,
-                "--port",
-                str(mlflow),
-                "--backend-store-uri",
-                settings.tracking_uri,
-                "--default-artifact-root",
-                artifacts.as_uri(),
-            ],
-            ready_url=f"http://{host}:{mlflow}/health",
-            port=mlflow,
-        ),
+        _mlflow(settings),
         Service(
             name="webserver",
             command=[str(binaries / "dagster-webserver"), "-w", str(workspace), "-h", host, "-p", str(dagster)],
@@ -180,6 +175,29 @@ def services_of(settings: Settings, *, workspace: Path) -> list[Service]:
         ),
         Service(name="daemon", command=[str(binaries / "dagster-daemon"), "run", "-w", str(workspace)]),
     ]
+
+
+def _mlflow(settings: Settings) -> Service:
+    """Return MLflow's server as `mlflow server --workers 1` starts it, without the parent that only waits for it.
+
+    That parent takes 215 MB; the variables are those by which it tells its worker where the stores are.
+    """
+    artifacts = settings.home / "mlflow" / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    host, port = settings.host, settings.mlflow_port
+    return Service(
+        name="mlflow",
+        command=[sys.executable, "-m", "uvicorn", "--host", host, "--port", str(port), "mlflow.server.fastapi_app:app"],
+        ready_url=f"http://{host}:{port}/health",
+        port=port,
+        environment={
+            "_MLFLOW_SERVER_FILE_STORE": settings.tracking_uri,
+            "_MLFLOW_SERVER_REGISTRY_STORE": settings.tracking_uri,
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": artifacts.as_uri(),
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts.as_uri(),
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        },
+    )
 
 
 def supervisor_of(
@@ -193,6 +211,12 @@ def supervisor_of(
     )
 
 
+def apart(work: Callable[[Settings], _Result], settings: Settings) -> _Result:
+    """Return what a function returns, called in a process that ends: what it imports does not stay in this one."""
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as other:
+        return other.submit(work, settings).result()
+
+
 def free_port(host: str) -> int:
     """Return a port that nobody listens on at the moment."""
     with socket.socket() as probe:
@@ -202,6 +226,24 @@ def free_port(host: str) -> int:
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _is_ready(service: Service, process_id: int) -> bool:
+    if service.is_ready is not None:
+        return service.is_ready(process_id)
+    if service.ready_url is not None:
+        return _answers(service.ready_url)
+    return service.port is None or _is_taken(service.port)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own service, http on the loopback
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
 
 
 def _is_taken(port: int) -> bool:

@@ -20,11 +20,9 @@ def made_home(folder: Path, *, has_community: bool) -> Path:
 @pytest.mark.parametrize(
     ("settings", "has_community", "names"),
     [
-        pytest.param({"live_meters": 12}, True, ["broker", "recorder", "publisher", "simulator"], id="meters wanted"),
-        pytest.param(
-            {"live_meters": 12}, False, ["broker", "recorder", "publisher"], id="not beside people's own data"
-        ),
-        pytest.param({}, True, ["broker", "recorder", "publisher"], id="no meters wanted"),
+        pytest.param({}, True, ["broker", "recorder", "publisher", "simulator"], id="beside a generated community"),
+        pytest.param({}, False, ["broker", "recorder", "publisher"], id="no meters beside people's own data"),
+        pytest.param({"live_meters": 0}, True, ["broker", "recorder", "publisher"], id="no meters wanted"),
         pytest.param({"broker_port": 0}, True, [], id="no broker wanted"),
         pytest.param({"mqtt_broker": "mqtt://192.0.2.1"}, True, [], id="a broker of the user's own"),
         pytest.param({"mqtt_broker": "mqtt://127.0.0.1:1883"}, True, [], id="even the default one, where it is named"),

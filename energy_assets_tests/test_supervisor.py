@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 
 from energy_assets.errors import ConfigError, EnergyAssetsError
-from energy_assets.supervisor import Service, Supervisor, free_port
+from energy_assets.settings import Settings
+from energy_assets.supervisor import Service, Supervisor, free_port, services_of
 
 # Listens on its port, and has a child that would outlive it and ignores SIGTERM.
 _SERVER = """
@@ -137,6 +142,64 @@ def test_a_service_that_ends_later_ends_everything(stand: Stand, capsys: pytest.
     assert "daemon ended with 3, so everything stops; see " in capsys.readouterr().err
     stand.supervisor.stop()
     assert are_gone(children)
+
+
+def test_the_last_service_waits_for_the_others(stand: Stand, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    first = Service(
+        name="first",
+        command=[sys.executable, "-c", f"import time; time.sleep(0.5); open({str(mark)!r}, 'w'); time.sleep(60)"],
+        is_ready=lambda _: mark.exists(),
+    )
+    last = command("last", f"import os, time; print(os.path.exists({str(mark)!r}), flush=True); time.sleep(60)")
+    assert stand.start([replace(last, is_last=True), first]) == ["first", "last"]
+    log = stand.folder / "last.log"
+    while not log.read_text():
+        time.sleep(0.02)
+    assert log.read_text() == "True\n"
+
+
+def test_a_service_has_variables_of_its_own(stand: Stand) -> None:
+    said = command("said", "import os, time; print(os.environ['WORD'], flush=True); time.sleep(60)")
+    stand.start([replace(said, environment={"WORD": "hello"})])
+    log = stand.folder / "said.log"
+    while not log.read_text():
+        time.sleep(0.02)
+    assert log.read_text() == "hello\n"
+
+
+def test_mlflow_serves_the_store_of_the_settings(stand: Stand, tmp_path: Path) -> None:
+    """Its server is started without the parent that hands over the stores; a newer MLflow may name them otherwise."""
+    settings = Settings(home=tmp_path / "home", mlflow_port=free_port("127.0.0.1"))
+    services = {each.name: each for each in services_of(settings, workspace=tmp_path / "workspace.yaml")}
+    child = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    stand.supervisor = Supervisor(
+        services=[services["mlflow"]], environment=os.environ | child, log_folder=tmp_path / "logs"
+    )
+    stand.supervisor.start(announce=lambda _: None)
+    address = f"http://127.0.0.1:{settings.mlflow_port}/api/2.0/mlflow/experiments"
+    made = requests.post(f"{address}/create", json={"name": "load"}, timeout=60).json()
+    experiment = requests.get(f"{address}/get", params={"experiment_id": made["experiment_id"]}, timeout=60).json()[
+        "experiment"
+    ]
+    artifacts = settings.home / "mlflow" / "artifacts"
+    assert experiment["artifact_location"] == f"{artifacts.as_uri()}/{made['experiment_id']}"
+    with closing(sqlite3.connect(settings.home / "mlflow" / "mlflow.sqlite")) as store:
+        assert store.execute("SELECT name FROM experiments ORDER BY name").fetchall() == [("Default",), ("load",)]
+
+
+@pytest.mark.parametrize("name", ["up", "record"])
+def test_a_process_that_stays_carries_no_library_that_it_does_not_need(name: str) -> None:
+    heavy = "dagster duckdb mlflow numpy pandas polars requests xgboost"
+    code = (
+        "import sys; from energy_assets.cli import _MODULE_OF, load; load(_MODULE_OF[sys.argv[1]]);"
+        "import energy_assets.live, energy_assets.messaging.recorder, energy_assets.supervisor;"
+        f"print(*sorted(set({heavy!r}.split()) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, name], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
 
 
 def test_energy_up_says_which_port_is_taken(tmp_path: Path) -> None:

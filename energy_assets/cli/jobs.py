@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_assets.cli.root import app, console
 from energy_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from energy_assets.settings import Settings
+    from energy_assets.supervisor import Service
 
 
 @app.command()
@@ -73,28 +77,34 @@ def backfill(
 
 @app.command()
 def up() -> None:
-    """Start the Dagster UI and daemon, the MLflow UI, broker, recorder and publisher; Ctrl-C stops them all."""
-    from energy_assets.instance import prepare_instance
-    from energy_assets.live import SOURCE, environment_of, has_broker, live_services
-    from energy_assets.supervisor import supervisor_of
+    """Start the UIs of Dagster and MLflow, the daemon, broker, recorder, publisher and meters; Ctrl-C stops all."""
+    from energy_assets.supervisor import apart, supervisor_of
 
     settings = load_settings()
-    prepare_instance(settings)
-    services = live_services(settings)
-    supervisor = supervisor_of(settings, more=services, environment=environment_of(settings))
+    services, environment = apart(_prepared, settings)
+    supervisor = supervisor_of(settings, more=services, environment=environment)
     try:
         supervisor.start(announce=lambda name: console.print(f"  {name} is ready"))
         console.print(f"\nDagster  http://{settings.host}:{settings.dagster_port}")
         console.print(f"MLflow   http://{settings.host}:{settings.mlflow_port}")
-        if has_broker(settings):
+        if environment:
             console.print(f"Broker   mqtt://{settings.host}:{settings.broker_port}  (watch it: energy check)")
         if any(service.name == "simulator" for service in services):
-            console.print(f"         {settings.live_meters} simulated meters are recorded as source {SOURCE}")
+            console.print(f"         {settings.live_meters} simulated meters are recorded as source live")
         console.print("Schedules and sensors are on. Ctrl-C stops everything.\n")
         code = supervisor.watch()
     finally:
         supervisor.stop()
     raise typer.Exit(code)
+
+
+def _prepared(settings: Settings) -> tuple[list[Service], dict[str, str]]:
+    """Make the instance and declare the live source; return the live services and how the others find the broker."""
+    from energy_assets.instance import prepare_instance
+    from energy_assets.live import environment_of, live_services
+
+    prepare_instance(settings)
+    return live_services(settings), environment_of(settings)
 
 
 @app.command()

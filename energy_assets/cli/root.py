@@ -6,10 +6,14 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(
-    help="Energy data and forecasting you can trust.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 
 console = Console()
+
+
+@app.callback()
+def energy() -> None:
+    """Energy data and forecasting you can trust."""

@@ -29,6 +29,10 @@ def simulate(
     start: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="First instant, UTC.")
     ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that a round's messages are spread over. Default: the interval."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed sends the same.")] = 1,
     fault: Annotated[
         list[str] | None,
@@ -60,6 +64,7 @@ def simulate(
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
+    spread = interval if within is None else min(within, interval)
     began, sent = time.monotonic(), 0
     with (
         LedgerFile(ledger) as book,
@@ -67,7 +72,7 @@ def simulate(
     ):
         for one in rounds_of(plan):
             due = began + (one.at - first_at) / timedelta(seconds=1)
-            per_message = 0.0 if as_fast or not one.messages else interval / len(one.messages)
+            per_message = 0.0 if as_fast else spread / max(1, len(one.messages))
             gone: set[int] = set()
             for position in range(0, len(one.messages), 100):
                 while not as_fast and not stopped and time.monotonic() < due + position * per_message:
