@@ -1,11 +1,12 @@
-"""What the recorder takes and survives, on a real Mosquitto: `python bench/mqtt.py throughput|latency|faults|staging`.
+"""What the recorder takes and survives, on a real broker: `python bench/mqtt.py throughput|latency|faults|staging`.
 
 `throughput`: messages a second that are durable and acknowledged, CPU per message and memory, interleaved in one run
 with subscribers that store nothing: a bare socket that only acknowledges, `mosquitto_sub` where it is found, and paho,
 which acknowledges on receipt; and paho with manual acknowledgement over the same spool. `latency`: from publishing to
 durable at a steady 10,000 messages a second. `faults`: 150,000 messages at 15,000 a second through kills, restarts, a
-full disk, a network cut, QoS 0 devices; what is lost of what was acknowledged to the publisher. The control, which
-acknowledges on receipt, must lose. Exit code 1 when something is lost or out of its limits.
+full disk, a network cut, QoS 0 devices; what is lost of what was acknowledged to the publisher, and of the unique keys
+in `readings.raw` (`--broker embedded`: on the broker of `energy up`). The control, which acknowledges on receipt, must
+lose. Exit code 1 when something is lost or out of its limits.
 """
 
 from __future__ import annotations
@@ -14,20 +15,17 @@ import argparse
 import json
 import resource
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.mqtt_faults import BROKERS, faults, peak_mb, scratch
 from energy_assets.messaging.batch import Batch
 from energy_assets.messaging.codec import PacketReader, connect_packet, pubacks, subscribe_packet
 from energy_assets.messaging.endpoint import Endpoint
@@ -36,10 +34,8 @@ from energy_assets.messaging.segments import read_segment, segments
 from energy_assets.messaging.spool import SealRule, Spool
 from energy_assets_tests.messaging.brokers import Mosquitto
 from energy_assets_tests.messaging.publishing import Publisher
-from energy_assets_tests.messaging.recording import RecorderProcess, await_numbers, stored_numbers
 
 MESSAGES = 200_000
-FAULT_MESSAGES, FAULT_PER_S = 150_000, 15_000
 LATENCY_PER_S, LATENCY_S = 10_000, 10
 LIMITS = {"throughput": 1.0, "cpu_us": 6.0, "p99_ms": 60.0}
 FILTER = "energy/#"
@@ -161,11 +157,6 @@ ROLES: dict[str, Callable[[int, int, Path], int]] = {
 }
 
 
-def _peak_mb(process: int | str) -> float:
-    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-
-
 def _ready() -> None:
     global ready_cpu_s  # noqa: PLW0603
     ready_cpu_s = time.process_time()
@@ -184,7 +175,7 @@ def _play(role: str, port: int, wanted: int, folder: Path) -> None:
                 "received": received,
                 "ended_s": ended,
                 "cpu_s": time.process_time() - ready_cpu_s,
-                "rss_mb": _peak_mb("self"),
+                "rss_mb": peak_mb("self"),
             }
         ),
         flush=True,
@@ -233,12 +224,6 @@ def _waited(child: subprocess.Popen[bytes]) -> tuple[int, int, resource.struct_r
     return found
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="bench-mqtt-", dir="/var/tmp") as name:
-        yield Path(name)
-
-
 def throughput(rounds: int, messages: int, inflight: int) -> bool:
     roles = ["null", "recorder", "paho", "paho-durable"]
     if shutil.which("mosquitto_sub"):
@@ -246,7 +231,7 @@ def throughput(rounds: int, messages: int, inflight: int) -> bool:
     reports: dict[str, list[dict[str, float]]] = {role: [] for role in roles}
     for _ in range(rounds):
         for role in roles:
-            with _folder() as folder:
+            with scratch() as folder:
                 reports[role].append(_take(role, folder, messages=messages, per_s=None, inflight=inflight)[0])
     bare = "mosquitto_sub" if "mosquitto_sub" in reports else "null"
     base = statistics.median(report["per_s"] for report in reports[bare])
@@ -270,7 +255,7 @@ def throughput(rounds: int, messages: int, inflight: int) -> bool:
 
 def latency() -> bool:
     """From the publisher's send to the end of fdatasync, by the machine's one monotonic clock."""
-    with _folder() as folder:
+    with scratch() as folder:
         report, publisher = _take("recorder", folder, messages=LATENCY_PER_S * LATENCY_S, per_s=LATENCY_PER_S)
         durable = iter(json.loads((folder / "times.json").read_text()))
         at_s, before, lags = 0.0, -1, []
@@ -290,185 +275,6 @@ def latency() -> bool:
     return p99 <= LIMITS["p99_ms"]
 
 
-# --- Faults ---------------------------------------------------------------------------------------------------------
-
-
-class Proxy:
-    """Forwards a port; `cut` makes it swallow everything, as a dead network does, without closing anything."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.is_cut = False
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            if self.is_cut:
-                continue
-            server = socket.create_connection(("127.0.0.1", self._target))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while chunk := source.recv(1 << 16):
-                if self.is_cut:
-                    return
-                sink.sendall(chunk)
-
-
-def _fault(
-    name: str,
-    act: Callable[[Mosquitto, RecorderProcess], None],
-    *,
-    qos: int = 1,
-    via: bool = False,
-    patience_s: float = 60,
-) -> bool:
-    with _folder() as folder, Mosquitto(folder / "broker") as broker:
-        proxy = Proxy(broker.port) if via else None
-        with RecorderProcess(folder / "spool", proxy.port if proxy else broker.port) as recorder:
-            broker.proxy = proxy
-            recorder.await_recording()
-            publisher = Publisher(broker.port, per_s=FAULT_PER_S, qos=qos)
-            thread = threading.Thread(target=publisher.run, args=(0, FAULT_MESSAGES - 1), kwargs={"within_s": 60})
-            thread.start()
-            started = time.monotonic()
-            act(broker, recorder)
-            thread.join()
-            published_s = time.monotonic() - started
-            found = await_numbers(recorder.folder, publisher.acknowledged, within_s=patience_s)
-            peak_mb = _peak_mb(recorder.process.pid)
-    lost = len(publisher.acknowledged - set(found))
-    print(
-        f"{name:<34}{len(publisher.acknowledged):>9,} acknowledged in {published_s:4.1f} s {lost:>7,} lost "
-        f"{sum(found.values()) - len(found):>7,} twice   RSS {peak_mb:.0f} MB",
-        flush=True,
-    )
-    return lost == 0 and len(publisher.acknowledged) == FAULT_MESSAGES
-
-
-def _kill_recorder(_: Mosquitto, recorder: RecorderProcess) -> None:
-    for _ in range(5):
-        time.sleep(1.2)
-        recorder.stop(signal.SIGKILL)
-        recorder.start()
-        recorder.await_recording()
-
-
-def _restart_broker(broker: Mosquitto, _: RecorderProcess) -> None:
-    for _ in range(3):
-        time.sleep(1.5)
-        broker.stop(signal.SIGTERM)
-        time.sleep(0.2)
-        broker.start()
-
-
-def _restart_both(broker: Mosquitto, recorder: RecorderProcess) -> None:
-    for _ in range(3):
-        time.sleep(1.5)
-        recorder.stop(signal.SIGKILL)
-        broker.stop(signal.SIGTERM)
-        broker.start()
-        recorder.start()
-        recorder.await_recording()
-
-
-def _kill_broker(broker: Mosquitto, _: RecorderProcess) -> None:
-    time.sleep(3)
-    broker.stop(signal.SIGKILL)
-    time.sleep(0.2)
-    broker.start()
-
-
-def _cut_network(broker: Mosquitto, _: RecorderProcess) -> None:
-    time.sleep(1)
-    broker.proxy.is_cut = True
-    time.sleep(30)
-    broker.proxy.is_cut = False
-
-
-def _leave_alone(_: Mosquitto, recorder: RecorderProcess) -> None:
-    time.sleep(2)
-    recorder.stop(signal.SIGTERM)
-    time.sleep(3)
-    recorder.start()
-
-
-def _disk_full() -> bool:
-    with _folder() as folder:
-        disk = folder / "disk"
-        disk.mkdir()
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=False).returncode:
-            print("disk full and freed: needs root to mount a small file system; not run")
-            return True
-        try:
-            (disk / "ballast").write_bytes(b"x" * (23 << 20))
-            with Mosquitto(folder / "broker") as broker, RecorderProcess(disk / "spool", broker.port) as recorder:
-                recorder.await_recording()
-                publisher = Publisher(broker.port, per_s=FAULT_PER_S)
-                thread = threading.Thread(target=publisher.run, args=(0, FAULT_MESSAGES - 1))
-                thread.start()
-                recorder.await_health(lambda health: health.state == "spool failing", within_s=20)
-                stored = recorder.health().counters.stored
-                thread.join()
-                time.sleep(1)
-                (disk / "ballast").unlink()
-                found = await_numbers(recorder.folder, publisher.acknowledged, within_s=60)
-                peak_mb = _peak_mb(recorder.process.pid)
-                lost = len(publisher.acknowledged - set(found))
-        finally:
-            subprocess.run(["umount", disk], check=True)
-    print(
-        f"{'disk full and freed':<34}{len(publisher.acknowledged):>9,} acknowledged (full at {stored:,}) "
-        f"{lost:>7,} lost "
-        f"{sum(found.values()) - len(found):>7,} twice   RSS {peak_mb:.0f} MB",
-        flush=True,
-    )
-    return lost == 0 and len(publisher.acknowledged) == FAULT_MESSAGES
-
-
-def _control() -> bool:
-    """paho as most recorders use it: a clean session, acknowledged on receipt, stored later; killed once."""
-    with _folder() as folder, Mosquitto(folder / "broker") as broker:
-        command = [sys.executable, __file__, "child", "paho", str(broker.port), str(10**9), str(folder)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        child.stdout.readline()
-        publisher = Publisher(broker.port, per_s=FAULT_PER_S)
-        thread = threading.Thread(target=publisher.run, args=(0, FAULT_MESSAGES // 5 - 1))
-        thread.start()
-        time.sleep(1)
-        child.kill()
-        child.wait()
-        child.stdout.close()
-        with RecorderProcess(folder / "spool", broker.port, client_id="bench", version="3.1.1") as recorder:
-            recorder.await_recording()
-            thread.join()
-            time.sleep(2)
-            found = stored_numbers(recorder.folder)
-    lost = len(publisher.acknowledged - set(found))
-    print(f"{'control: acknowledged on receipt':<34}{len(publisher.acknowledged):>9,} acknowledged {lost:>17,} lost")
-    return lost > 0
-
-
-def faults() -> bool:
-    kept = [
-        _fault("recorder kill -9, five times", _kill_recorder),
-        _fault("broker restarted three times", _restart_broker),
-        _fault("both, three times", _restart_both),
-        _disk_full(),
-        _fault("network cut for 30 s", _cut_network, via=True),
-        _fault("QoS 0 devices, recorder away", _leave_alone, qos=0),
-        _control(),
-    ]
-    _fault("(Mosquitto's own kill -9)", _kill_broker, patience_s=5)
-    return all(kept)
-
-
 def main() -> int:
     if sys.argv[1:2] == ["child"]:
         _, _, role, port, wanted, folder = sys.argv
@@ -478,6 +284,7 @@ def main() -> int:
     parser.add_argument("part", choices=["throughput", "latency", "faults", "staging"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inflight", type=int, default=10_000, help="Mosquitto's max_inflight_messages")
+    parser.add_argument("--broker", choices=list(BROKERS), default="mosquitto", help="of the faults")
     parser.add_argument("--messages", type=int, help="default: 200,000; staging: 1,000,000")
     arguments = parser.parse_args()
     if arguments.part == "throughput":
@@ -486,7 +293,7 @@ def main() -> int:
         from bench.mqtt_staging import staging_speed
 
         return 0 if staging_speed(arguments.rounds, arguments.messages or 1_000_000) else 1
-    return 0 if {"latency": latency, "faults": faults}[arguments.part]() else 1
+    return 0 if (latency() if arguments.part == "latency" else faults(arguments.broker)) else 1
 
 
 if __name__ == "__main__":
