@@ -3,7 +3,8 @@
     python bench/prices.py speed            a year of one zone, a night of 1,000 zones
     python bench/prices.py promises [DAYS]  the properties of a curve on thousands of random zones and days
     python bench/prices.py homes            social cost on five real homes for a year, against flat, TOU and Agile-like
-    python bench/prices.py settlement       10,000 premises x a month of 15 minutes
+    python bench/prices.py settlement       10,000 premises x a month of 15 minutes, from a real lake
+    python bench/prices.py ranges           how often the ranges of bills and outlooks hold, on the five homes
 
 `homes` needs ENERGY_ASSETS_REAL_DATA; each home is given 4 kWp of its measured PV profile, and the day's net load is
 known to 15 % (q10 to q90). The response of the homes is assumed, not measured: the linear one of `prices.response` with
@@ -214,6 +215,7 @@ def main() -> int:
     kept = commands.add_parser("promises", help="the properties of a curve on random zones and days")
     kept.add_argument("days", type=int, nargs="?", default=3000)
     commands.add_parser("homes", help="social cost on five real homes")
+    commands.add_parser("ranges", help="how often the ranges of bills and outlooks hold")
     month = commands.add_parser("settlement", help="10,000 premises x a month of 15 minutes")
     month.add_argument("--premises", type=int, default=10_000)
     chosen = parser.parse_args()
@@ -223,6 +225,10 @@ def main() -> int:
         promises(chosen.days)
     elif chosen.command == "homes":
         return 0 if homes() else 1
+    elif chosen.command == "ranges":
+        from prices_ranges import ranges
+
+        return 0 if ranges() else 1
     else:
         from prices_month import settlement
 

@@ -36,7 +36,7 @@ _BUCKET_ENDS = (1, 3, 7, 14, 30, 60, 90)
 _GUESSED_SPREAD_PER_MONTH = 0.25
 _RETURN_DAYS = 10.0
 """Without a year to tell the season, a level goes back to its mean of eight weeks with this time constant."""
-_DOUBT, _ORIGINS_FOR_HALF_BELIEF = 2.0, 12
+_DOUBT, _DOUBT_WITHOUT_A_YEAR, _ORIGINS_FOR_HALF_BELIEF = 2.0, 5.0, 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +211,8 @@ class _Errors:
 
     def __init__(self, table: _Table) -> None:
         self._width = width = table.energy.shape[1]
+        # Errors of one season say little of another: who has seen no year has seen too small ones.
+        self._doubt = _DOUBT if width >= _YEAR else _DOUBT_WITHOUT_A_YEAR
         daily: list[list[Doubles]] = [[] for _ in _BUCKET_ENDS]
         self._totals: dict[int, list[Doubles]] = {}
         for at in range(width - 1, _FEWEST_DAYS, -_ORIGIN_STEP_DAYS):
@@ -238,7 +240,7 @@ class _Errors:
         known: Doubles | None = None
         for end, errors in zip(_BUCKET_ENDS, self._daily, strict=True):
             if len(errors) >= _FEWEST_ERRORS:
-                known = _believed(errors, origins=self._origins_reaching(end))
+                known = _believed(errors, origins=self._origins_reaching(end), doubt=self._doubt)
             for day in range(start, min(end, days)):
                 # Where no origin is old enough to tell, the last that is known is widened with time.
                 later = 1.0 if len(errors) >= _FEWEST_ERRORS else 1 + _GUESSED_SPREAD_PER_MONTH * (day + 1) / 30
@@ -252,7 +254,7 @@ class _Errors:
         for index, span in enumerate(spans):
             errors = np.concatenate([np.empty(0), *self._totals.get(span, [])])
             if len(errors) >= _FEWEST_ERRORS:
-                table[index] = _believed(errors, origins=self._origins_reaching(span))
+                table[index] = _believed(errors, origins=self._origins_reaching(span), doubt=self._doubt)
             else:
                 # Days err partly together: between the root of their number and the number itself.
                 guess = span**0.75 * (1 + _GUESSED_SPREAD_PER_MONTH * span / 30)
@@ -260,14 +262,14 @@ class _Errors:
         return table
 
 
-def _believed(errors: Doubles, *, origins: int) -> Doubles:
+def _believed(errors: Doubles, *, origins: int, doubt: float) -> Doubles:
     """Return quantiles [level] of errors, wider and less shifted the fewer origins they come from.
 
     Days and meters of one origin err together, so their errors say less than they count.
     """
     found = np.quantile(errors, list(LEVELS.values()))
     shift, away = found[3], found - found[3]
-    believed: Doubles = shift * origins / (origins + _ORIGINS_FOR_HALF_BELIEF) + away * np.sqrt(1 + _DOUBT / origins)
+    believed: Doubles = shift * origins / (origins + _ORIGINS_FOR_HALF_BELIEF) + away * np.sqrt(1 + doubt / origins)
     return believed
 
 

@@ -1,8 +1,8 @@
 """The bill of the running month: what is settled so far, and a range for the month's end.
 
 The rest of the month is priced from the forecast's quantiles as far as it reaches, and from the premise's last four
-weeks after that. The ends of the range take every slot and day at its own quantile at once: the widest range that
-they allow, as if all errors were of one sign.
+weeks after that. The ends of the range take every slot and day at its own quantile at once, as if all errors were of
+one sign: that stands for the level, which moves on from what the last weeks say (`bench/prices.py ranges`).
 """
 
 from __future__ import annotations
