@@ -10,13 +10,15 @@ from energy_assets.contracts.checks import violations_query
 from energy_assets.defs.reporting import table_of
 from energy_assets.lake import Lake
 
+CONTRACT_CHECK = "meets_its_contract"
+
 
 def contract_check(table: Table, *, around: timedelta = timedelta(0)) -> dg.AssetChecksDefinition:
     """Return the blocking check that a table's rows of the run's partitions, and `around` them, meet their contract."""
 
     @dg.asset_check(
         asset=table.asset_key,
-        name="meets_its_contract",
+        name=CONTRACT_CHECK,
         blocking=True,
         description=f"Every rule of the contract of {table.qualified_name} holds, and its key is unique.",
     )
@@ -24,15 +26,20 @@ def contract_check(table: Table, *, around: timedelta = timedelta(0)) -> dg.Asse
         window = checked_window(context) if table.window_column else None
         if window is not None:
             window = window.padded(before=around, after=around)
-        broken = lake.query(violations_query(table, window))
-        return dg.AssetCheckResult(
-            passed=broken.is_empty(),
-            description="; ".join(f"{rule}: {rows} rows" for rule, rows in broken.select("rule", "rows").iter_rows())
-            or "every rule holds",
-            metadata={"rules": len(table.rules()) + 1, "violations": table_of(broken)},
-        )
+        return contract_result(lake, table, window)
 
     return meets_its_contract
+
+
+def contract_result(lake: Lake, table: Table, window: Window | None) -> dg.AssetCheckResult:
+    """Return whether the rows of a window (None: all) meet their contract, and which rules how many rows break."""
+    broken = lake.query(violations_query(table, window))
+    return dg.AssetCheckResult(
+        passed=broken.is_empty(),
+        description="; ".join(f"{rule}: {rows} rows" for rule, rows in broken.select("rule", "rows").iter_rows())
+        or "every rule holds",
+        metadata={"rules": len(table.rules()) + 1, "violations": table_of(broken)},
+    )
 
 
 def checked_window(context: dg.AssetCheckExecutionContext) -> Window | None:

@@ -1,38 +1,25 @@
 """Jobs, schedules and sensors: what runs every night, every week, and when files or readings change."""
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 
 from energy_assets.contracts import Window
+from energy_assets.defs.message_sensor import MESSAGES_JOB, hash_of, new_segments
 from energy_assets.defs.partitions import DAILY
 from energy_assets.defs.weather import weather_issue
 from energy_assets.lake import Lake
-from energy_assets.message_landing import pending_segments, spools
-from energy_assets.messaging.segments import sealed_segments
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, changed_window, stale_days_query
 from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import Source, load_sources
 from energy_assets.settings import Settings, load_settings
 from energy_assets.sql import Query
 
-SECOND_TRY_AFTER_S = 300.0
-"""How long segments wait after a landing that left them, as one that is damaged does."""
-
 PARTITION_RANGE_START = "dagster/asset_partition_range_start"
 PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 
-_UNDER_WAY = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 _DAILY_KEYS = (
     *("readings/raw", "readings/quarantine", "readings/interval"),
     *("weather/observed", "weather/forecast", "weather/quarantine"),
@@ -60,9 +47,6 @@ REGISTRY_JOB = dg.define_asset_job(
     "registry",
     _selection("metering/sites", "metering/premises", "metering/meters"),
     description="Sites, premises and meters.",
-)
-MESSAGES_JOB = dg.define_asset_job(
-    "messages", _selection("readings/segments"), description="New segments of MQTT messages."
 )
 HISTORY_JOB = dg.define_asset_job("history", _selection(*_DAILY_KEYS), description="Readings and weather of days.")
 DERIVED_JOB = dg.define_asset_job(
@@ -242,46 +226,6 @@ def changed_sources(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
 
 
 @dg.sensor(
-    job=MESSAGES_JOB,
-    minimum_interval_seconds=10,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Lands the sealed segments of MQTT messages that the lake has not landed yet.",
-    required_resource_keys={"lake", "settings"},
-)
-def new_segments(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Ask for a landing when segments wait, unless one is on its way.
-
-    What was landed stands in the lake; the cursor only says what was asked for and when, so that a landing that fails
-    is tried again, after a while, and that nothing waited, so that an idle spool costs no look into the lake.
-    """
-    lake: Lake = context.resources.lake
-    settings: Settings = context.resources.settings
-    folders = spools(load_sources(settings.sources_folder))
-    seen = {str(folder): [_names_in(folder), *(each.name for each in those)] for folder, those in folders.items()}
-    asked = json.loads(context.cursor or "{}")
-    if asked.get("settled") == seen:
-        return dg.SkipReason("no segment waits" if seen else "no source of MQTT messages is declared")
-    readers = [each for those in folders.values() for each in those]
-    waiting = {source.name: [each.path.name for each in pending_segments(lake, source)] for source in readers}
-    segments = sum(len(names) for names in waiting.values())
-    if not segments:
-        context.update_cursor(json.dumps({"settled": seen}))
-        return dg.SkipReason("no segment waits")
-    under_way = context.instance.get_runs_count(dg.RunsFilter(job_name=MESSAGES_JOB.name, statuses=list(_UNDER_WAY)))
-    if under_way:
-        return dg.SkipReason(f"{segments} segments wait, and a landing is on its way")
-    mark, now = f"{hash_of(json.dumps(waiting, sort_keys=True)):016x}", time.time()
-    if asked.get("mark") == mark and now - asked["at_s"] < SECOND_TRY_AFTER_S:
-        return dg.SkipReason(f"{segments} segments wait for their second try")
-    context.update_cursor(json.dumps({"mark": mark, "at_s": now}))
-    return dg.RunRequest(run_key=f"segments {mark} {now:.0f}")
-
-
-def _names_in(spool: Path) -> str:
-    return f"{hash_of(' '.join(each.path.name for each in sealed_segments(spool, after={}))):016x}"
-
-
-@dg.sensor(
     job=DERIVED_JOB,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -335,13 +279,6 @@ def stamp_of(source: Source) -> str:
     files = sorted(root.rglob("*")) if root.is_dir() else [root] if root.exists() else []
     facts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.is_file()]
     return f"{hash_of(chr(10).join(facts)):016x}"
-
-
-def hash_of(text: str) -> int:
-    """Return a 64-bit fingerprint of a text, the same in every process."""
-    import hashlib
-
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def spans_of(days: Sequence[date]) -> Iterator[tuple[date, date]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -24,7 +25,7 @@ from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, 
 from energy_assets.ingestion import land_all
 from energy_assets.lake import Commit, Lake
 from energy_assets.message_landing import DUMPS, expire_segments, spools
-from energy_assets.messaging.health import recorders_of
+from energy_assets.messaging.health import recorder_figures, recorders_of
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, interval_query
 from energy_assets.readings.judgements import judge_account, judge_completeness
 from energy_assets.readings.known_dirt import known_dirt_of
@@ -41,26 +42,34 @@ def landed_segments(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult[None]:
     """New segments of MQTT messages, landed in readings.raw and accounted for; what was landed is deleted when old."""
-    sources = load_sources(settings.sources_folder)
-    folders = spools(sources)
+    return dg.MaterializeResult(metadata=land_messages(lake, settings, message=run_message(context)))
+
+
+def land_messages(lake: Lake, settings: Settings, *, message: str) -> dict[str, Any]:
+    """Land the waiting segments of every source, delete what is old, and return what there is to tell about it.
+
+    Raises:
+        SourceError: no source could be read at all.
+    """
+    folders = spools(load_sources(settings.sources_folder))
     readers = [source for each in folders.values() for source in each]
-    landed = land_all(lake, readers, window=None, now=datetime.now(UTC), message=run_message(context))
+    landed = land_all(lake, readers, window=None, now=datetime.now(UTC), message=message)
     expired = [
         path
         for folder, those in folders.items()
         for path in expire_segments(lake, folder, those, keep_days=settings.spool_keep_days, now=datetime.now(UTC))
     ]
-    return dg.MaterializeResult(
-        metadata={
-            **{name: count for name, count in asdict(landed.counts).items() if name != "stored"},
-            "dagster/row_count": landed.counts.stored,
-            "sources": dg.MetadataValue.json(landed.by_source),
-            "failed_sources": dg.MetadataValue.json(landed.failures),
-            "expired_segments": len(expired),
-            "recorders": dg.MetadataValue.json([asdict(each) for folder in folders for each in recorders_of(folder)]),
-            "lake_snapshot": landed.snapshot_id,
-        }
-    )
+    recorders = [each for folder in folders for each in recorders_of(folder)]
+    return {
+        **{name: count for name, count in asdict(landed.counts).items() if name != "stored"},
+        "dagster/row_count": landed.counts.stored,
+        "sources": dg.MetadataValue.json(landed.by_source),
+        "failed_sources": dg.MetadataValue.json(landed.failures),
+        "expired_segments": len(expired),
+        **recorder_figures(recorders),
+        "recorders": dg.MetadataValue.json([asdict(each) for each in recorders]),
+        "lake_snapshot": landed.snapshot_id,
+    }
 
 
 @dg.multi_asset(

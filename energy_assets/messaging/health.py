@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -140,3 +141,19 @@ def recorders_of(folder: Path) -> list[Health]:
         with suppress(SourceError):
             found.append(read_health(path))
     return found
+
+
+def recorder_figures(recorders: Sequence[Health]) -> dict[str, int | float]:
+    """Return what the recorders of a spool counted together since they started: messages, batches, bytes; worst lag."""
+    counters = [each.counters for each in recorders]
+    return {
+        "recorder_received": sum(each.received for each in counters),
+        "recorder_stored": sum(each.stored for each in counters),
+        "recorder_duplicates_flagged": sum(each.duplicates_flagged for each in counters),
+        "recorder_batches": sum(each.batches for each in counters),
+        "recorder_payload_bytes": sum(each.payload_bytes for each in counters),
+        "recorder_stored_bytes": sum(each.stored_bytes for each in counters),
+        "recorder_pending": sum(each.pending for each in recorders),
+        "recorder_lag_ms": max((each.lag_ms for each in recorders), default=0.0),
+        "recorder_lag_max_ms": max((each.lag_max_ms for each in recorders), default=0.0),
+    }

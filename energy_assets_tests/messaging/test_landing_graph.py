@@ -14,16 +14,13 @@ import polars as pl
 import pytest
 
 from energy_assets.contracts import READINGS_INTERVAL, READINGS_RAW, READINGS_SEGMENTS
-from energy_assets.defs.jobs import (
-    PARTITION_RANGE_END,
-    PARTITION_RANGE_START,
-    SECOND_TRY_AFTER_S,
-    changed_readings,
-    new_segments,
-)
+from energy_assets.defs import message_sensor
+from energy_assets.defs.jobs import PARTITION_RANGE_END, PARTITION_RANGE_START, changed_readings
+from energy_assets.defs.message_sensor import SECOND_TRY_AFTER_S, new_segments
 from energy_assets.defs.readings import interval_readings, landed_segments
 from energy_assets.lake import Lake
 from energy_assets.message_landing import land_segments, pending_segments
+from energy_assets.messaging.health import Counters, Health, health_path, write_health
 from energy_assets.messaging.segments import Record
 from energy_assets.readings.source import Source, save_source
 from energy_assets.settings import Settings
@@ -95,10 +92,12 @@ def test_waiting_segments_are_landed_and_late_ones_clean_just_their_day(platform
         slots = range(96) if number else range(90)
         write_segment(platform.spool, day_of(day, first=number * 1000, slots=slots))
     asked = platform.ask(new_segments)
-    assert len(asked.run_requests or []) == 1
-    assert "second try" in str(platform.ask(new_segments).skip_message)
-    landed = platform.materialize(landed_segments).asset_materializations_for_node("readings__segments")[0].metadata
-    assert landed["dagster/row_count"].value == 90 + 96 + 96
+    assert not asked.run_requests
+    landed, checked = asked.asset_events
+    assert isinstance(landed, dg.AssetMaterialization)
+    assert isinstance(checked, dg.AssetCheckEvaluation)
+    assert landed.metadata["dagster/row_count"].value == 90 + 96 + 96
+    assert (checked.asset_key, checked.passed) == (dg.AssetKey(READINGS_SEGMENTS.asset_key), True)
     assert "no segment waits" in str(platform.ask(new_segments).skip_message)
 
     platform.materialize(interval_readings, days[0], days[-1])
@@ -111,9 +110,42 @@ def test_waiting_segments_are_landed_and_late_ones_clean_just_their_day(platform
     assert platform.lake.read(READINGS_INTERVAL)["energy_kwh"].sum() == pytest.approx(3 * 96 * 0.25)
 
 
+@pytest.mark.parametrize("limit", ["LANDED_HERE_BYTES", "LANDED_HERE_SEGMENTS"])
+def test_many_segments_are_landed_by_a_run(platform: Platform, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(message_sensor, limit, 1)
+    for number in range(2):
+        write_segment(platform.spool, day_of(DAY, first=number * 1000, slots=range(4)))
+    asked = platform.ask(new_segments)
+    assert (len(asked.run_requests or []), asked.asset_events) == (1, [])
+    assert "second try" in str(platform.ask(new_segments).skip_message)
+    landed = platform.materialize(landed_segments).asset_materializations_for_node("readings__segments")[0].metadata
+    assert landed["rows_in"].value == 8
+    assert "no segment waits" in str(platform.ask(new_segments).skip_message)
+
+
+def test_what_recorders_count_is_metadata_of_a_landing(platform: Platform) -> None:
+    write_segment(platform.spool, day_of(DAY, first=0, slots=range(4)))
+    for name, lag_ms in (("one", 2.5), ("two", 4.0)):
+        counters = Counters(received=9, stored=8, batches=3, duplicates_flagged=2, payload_bytes=700, stored_bytes=300)
+        health = Health(
+            client_id=name, broker="b", filters=("#",), process_id=1, started_at_utc="", counters=counters, pending=1
+        )
+        health.lag_ms, health.lag_max_ms = lag_ms, 2 * lag_ms
+        write_health(health_path(platform.spool, name), health)
+    expected = {"received": 18, "stored": 16, "batches": 6, "duplicates_flagged": 4, "pending": 2}
+    expected |= {"payload_bytes": 1400, "stored_bytes": 600, "lag_ms": 4.0, "lag_max_ms": 8.0}
+    by_sensor = platform.ask(new_segments).asset_events[0].metadata
+    by_run = platform.materialize(landed_segments).asset_materializations_for_node("readings__segments")[0].metadata
+    for told in (by_sensor, by_run):
+        figures = {name.removeprefix("recorder_"): told[name].value for name in told if name.startswith("recorder_")}
+        assert figures == expected
+        assert [each["client_id"] for each in told["recorders"].data] == ["one", "two"]
+    assert (by_sensor["rows_in"].value, by_run["rows_in"].value) == (4, 0)
+
+
 def test_a_landing_that_left_segments_is_tried_again_after_a_while(platform: Platform) -> None:
     path = write_segment(platform.spool, day_of(DAY, first=0, slots=range(4)))
-    path.write_bytes(path.read_bytes()[:-2])
+    path.write_bytes(b"no zstd" + path.read_bytes())
     assert platform.ask(new_segments).run_requests
     assert not platform.ask(new_segments).run_requests
     cursor = str(platform.cursors["new_segments"])
