@@ -81,6 +81,11 @@ def nightly_steps(*, today: date) -> list[Step]:
     ]
 
 
+def profile_steps() -> list[Step]:
+    """Return what the weekly job of load profiles does."""
+    return [Step(title="Load profiles and peers", job="profiles")]
+
+
 def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) -> dict[str, float]:
     """Run the steps one after another and return the seconds that each took.
 

@@ -1,4 +1,4 @@
-"""Commands on load profiles: profiles list, show."""
+"""Commands on load profiles: profiles fit, list, show."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ profiles = typer.Typer(help="Load profiles: what meters' use looks like, and whi
 app.add_typer(profiles, name="profiles")
 
 _WIDE = 110
-_NO_PROFILES = "There are no load profiles yet: materialise the job `profiles` in `energy up`, or wait for its week."
+_NO_PROFILES = "There are no load profiles yet: `energy profiles fit` makes them, as the weekly job does."
+
+
+@profiles.command("fit")
+def fit() -> None:
+    """Look at the last year of every meter, fit the clusters, and assign every meter: the weekly job, now."""
+    from energy_assets.main_job import carry_out, profile_steps
+
+    carry_out(profile_steps(), settings=load_settings(), console=console)
+    list_clusters(members=False)
 
 
 @profiles.command("list")
@@ -48,25 +57,11 @@ def list_clusters(
         raise ConfigError(_NO_PROFILES)
     newest = clusters.filter(pl.col("as_of_utc") == pl.col("as_of_utc").max())
     counts = dict(assigned.drop_nulls("cluster_id").group_by("cluster_id").len().iter_rows())
-    grid = Grid(title=_title(newest), title_justify="left")
-    columns = [("cluster", "left"), ("meters", "right"), ("0 h  working days  24 h", "left"), ("it is", "left")]
-    # How sharp a cluster is, where the terminal has room for it.
-    figures = [("silhouette", "right"), ("stability", "right")] if console.width >= _WIDE else []
-    for name, justify in columns + figures:
-        grid.add_column(name, justify=justify, overflow="fold", no_wrap=name.startswith(("cluster", "0 h")))  # type: ignore[arg-type]
-    for row in newest.sort("commodity", "direction", "meters", descending=[False, False, True]).iter_rows(named=True):
-        of_cluster = centroids.filter(
-            pl.col("cluster_id") == row["cluster_id"], pl.col("as_of_utc") == row["as_of_utc"]
-        )
-        shape = shape_of(of_cluster.sort("position")["value"].to_numpy())
-        grid.add_row(
-            row["cluster_id"],
-            f"{counts.get(row['cluster_id'], 0):,}",
-            bars_of(shape[:, 0].mean(axis=0)),
-            row["name"],
-            *(_figure(row[name]) for name, _ in figures),
-        )
-    console.print(grid)
+    console.print(f"[bold]{_title(newest)}[/]")
+    for (commodity, direction), rows in newest.sort(
+        "commodity", "direction", "meters", descending=[False, False, True]
+    ).group_by("commodity", "direction", maintain_order=True):
+        console.print(_clusters_of(rows, counts=counts, centroids=centroids, title=f"{commodity}.{direction}.#"))
     reasons = assigned.drop_nulls("unassigned_because").group_by("unassigned_because").len()
     for reason, count in reasons.sort("len", descending=True).iter_rows():
         console.print(f"  {count:,} without a cluster: {_words(reason)}")
@@ -105,7 +100,33 @@ def show_meter(meter: Annotated[str, typer.Argument(help="The meter_id, as in me
     if found.height:
         shown = ", ".join(found["meter_id"].sort().head(5))
         more = f" and {found.height - 5} more" if found.height > 5 else ""
-        console.print(f"\nPeers by {_words(found['level'][0])}: {shown}{more}", soft_wrap=True)
+        console.print(f"\nPeers by {_words(found['level'][0])}: {shown}{more}")
+
+
+def _clusters_of(rows: pl.DataFrame, *, counts: dict[str, int], centroids: pl.DataFrame, title: str) -> Grid:
+    """Return the clusters of one commodity and direction as a table that fits 80 columns."""
+    grid = Grid(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
+    # How sharp a cluster is, where the terminal has room for it.
+    figures = [("silhouette", "right"), ("stability", "right")] if console.width >= _WIDE else []
+    for name, justify in [
+        ("#", "right"),
+        ("meters", "right"),
+        ("0 h  working days  24 h", "left"),
+        ("", "left"),
+        *figures,
+    ]:
+        grid.add_column(name, justify=justify, overflow="fold", no_wrap=bool(name), header_style="dim")  # type: ignore[arg-type]
+    for row in rows.iter_rows(named=True):
+        middle = centroids.filter(pl.col("cluster_id") == row["cluster_id"], pl.col("as_of_utc") == row["as_of_utc"])
+        shape = shape_of(middle.sort("position")["value"].to_numpy())
+        grid.add_row(
+            row["cluster_id"].rsplit(".", 1)[1],
+            f"{counts.get(row['cluster_id'], 0):,}",
+            bars_of(shape[:, 0].mean(axis=0)),
+            row["name"],
+            *(_figure(row[name]) for name, _ in figures),
+        )
+    return grid
 
 
 def _title(newest: pl.DataFrame) -> str:
@@ -136,10 +157,13 @@ def _print_days(cells: pl.DataFrame) -> None:
     days = np.full((len(SEASONS), len(DAY_KINDS), HOURS), np.nan)
     for season, kind, hour, power in cells.select("season", "day_kind", "local_hour", "mean_kw").iter_rows():
         days[SEASONS.index(season), DAY_KINDS.index(kind), hour] = power
-    grid = Grid(title="Mean days, each from zero to the meter's highest hour", title_justify="left")
-    for name in ("season", *(f"{kind} days, 0 to 24 h" for kind in DAY_KINDS)):
-        grid.add_column(name)
-    grid.add_column("kWh a day, of each", justify="right")
+    grid = Grid(
+        title="Mean days, each from zero to the meter's highest hour",
+        title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for name in ("season", *(f"0 h  {kind} days  24 h" for kind in DAY_KINDS)):
+        grid.add_column(name, no_wrap=True, header_style="dim")
+    grid.add_column("kWh a day", justify="right", no_wrap=True, header_style="dim")
     top = float(np.nanmax(days))
     for number, season in enumerate(SEASONS):
         known = days[number]
@@ -164,7 +188,7 @@ def _print_traits(about: dict[str, object]) -> None:
         "per kelvin": f"{slope:+.1%} of a day's energy" if isinstance(slope, float) else "–",
         "peak hour": f"{about['peak_hour']} h",
     }
-    console.print("  ".join(f"[dim]{name}[/] {value}" for name, value in rows.items()), soft_wrap=True)
+    console.print(",  ".join(f"[dim]{name}[/] {value}" for name, value in rows.items()))
 
 
 def _figure(value: object) -> str:

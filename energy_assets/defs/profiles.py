@@ -42,7 +42,6 @@ from energy_assets.sql import Query
 
 _EXPERIMENT = "load profiles"
 _LEAST_ASSIGNED, _MOST_MOVED = 0.8, 0.2
-_SMALL, _LARGE = 50, 100
 _DATA_FAULTS = [name for name, rule in RULES.items() if rule.family == "data_fault"]
 _TABLES = (PROFILES_SHAPES, PROFILES_TRAITS, PROFILES_CLUSTERS, PROFILES_CENTROIDS, PROFILES_METERS)
 
@@ -201,7 +200,7 @@ def _as_of(traits: pl.DataFrame) -> datetime:
 def _logged(
     made: Clusters, *, registry: Registry, snapshot_id: int, as_of: datetime
 ) -> tuple[Clusters, dict[str, dg.MarkdownMetadataValue]]:
-    """Return the clusters with their MLflow run, and a small picture per population for the UI."""
+    """Return the clusters with their MLflow run, and a picture per population for the UI."""
     if made.clusters.is_empty():
         return made, {}
     files: dict[str, str | bytes] = {"tried.csv": made.tried.write_csv(), "clusters.csv": made.clusters.write_csv()}
@@ -211,12 +210,14 @@ def _logged(
         name = f"{commodity}_{direction}"
         middles = [_centroid(made.centroids, cluster_id) for cluster_id in rows["cluster_id"]]
         titles = [
-            f"{cluster_id}: {words} ({meters} meters)"
-            for cluster_id, words, meters in rows.select("cluster_id", "name", "meters").iter_rows()
+            f"{cluster_id.rsplit('.', 1)[1]}   {words}\n{meters} meters, {share:.0%}"
+            for cluster_id, words, meters, share in rows.select("cluster_id", "name", "meters", "share").iter_rows()
         ]
-        files[f"centroids/{name}.png"] = picture_of(middles, titles=titles, dots_per_inch=_LARGE)
-        small = base64.b64encode(picture_of(middles, titles=titles, dots_per_inch=_SMALL)).decode()
-        pictures[f"centroids_{name}"] = dg.MetadataValue.md(f"![{name}](data:image/png;base64,{small})")
+        heading = f"{commodity} {direction}".replace("_", " ")
+        picture = picture_of(middles, titles=titles, heading=heading)
+        files[f"centroids/{name}.png"] = picture
+        shown = base64.b64encode(picture).decode()
+        pictures[f"centroids_{name}"] = dg.MetadataValue.md(f"![{name}](data:image/png;base64,{shown})")
         figures[f"{name}/clusters"] = rows.height
         for figure in ("silhouette", "stability"):
             mean = rows.select((pl.col(figure) * pl.col("share")).sum()).item()

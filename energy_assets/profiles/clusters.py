@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from energy_assets.profiles.vectors import Floats, Ints
 
 Bools = Floats
+_TOO_SMALL_IN_A_ROW = 3
+"""After so many K with a cluster that is too small, larger ones only split further."""
 
 
 class FitSpec(BaseModel):
@@ -100,13 +102,16 @@ def _best(
     least = max(spec.least_members, int(np.ceil(spec.least_share * len(rows))))
     nothing = np.full(1, np.nan)
     chosen: tuple[Ints, Floats, Floats] = np.zeros(len(rows), dtype=np.int64), nothing, nothing
-    best, tried = spec.least_silhouette, []
+    best, tried, too_small = spec.least_silhouette, [], 0
     for clusters in range(2, min(spec.most_clusters, len(rows) // least) + 1):
         labels = _k_means(rows, clusters=clusters, seeds=seeds)
         sizes = np.bincount(labels, minlength=clusters)
         row = {"clusters": float(clusters), "smallest_share": float(sizes.min() / len(rows))}
         tried.append(row)
-        if sizes.min() < least:
+        too_small = too_small + 1 if sizes.min() < least else 0
+        if too_small == _TOO_SMALL_IN_A_ROW:
+            break
+        if too_small:
             continue
         each = silhouette_samples(rows, labels)
         row["silhouette"] = float(each.mean())

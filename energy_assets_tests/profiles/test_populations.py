@@ -167,6 +167,19 @@ def test_meters_without_structure_are_one_cluster() -> None:
     assert np.isnan(fit.silhouettes).all()
 
 
+def test_clusters_that_do_not_come_back_in_refits_are_not_chosen() -> None:
+    """Along a ring there is no place to cut: the silhouette likes small pieces, which do not come back."""
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    values = np.zeros((60, DIMENSIONS))
+    values[:, 0], values[:, 1] = np.cos(angle), np.sin(angle)
+    unchecked = fit_clusters(values, spec=SPEC.model_copy(update={"least_stability": 0.0, "bootstraps": 20}))
+    checked = fit_clusters(values, spec=SPEC.model_copy(update={"least_stability": 0.8, "bootstraps": 20}))
+    assert not isinstance(unchecked, str)
+    assert not isinstance(checked, str)
+    assert len(checked.centroids) < len(unchecked.centroids)
+    assert unchecked.stabilities.min() < 0.8 <= np.nan_to_num(checked.stabilities, nan=1.0).min()
+
+
 def test_one_strange_meter_makes_no_cluster_and_no_cluster_is_tiny() -> None:
     shapes, traits = planted({"office": 30, "home": 30, "bakery": 1}, seed=4)
     vectors = vectors_of(shapes, traits)

@@ -19,6 +19,7 @@ from energy_assets.contracts import (
     SITES,
 )
 from energy_assets.defs.marts import usage
+from energy_assets.defs.profile_sensor import first_profiles
 from energy_assets.defs.profiles import load_shapes, moved, profile_clusters, profile_meters
 from energy_assets.lake import Lake
 from energy_assets.models.registry import Registry
@@ -83,3 +84,17 @@ def test_moved_counts_meters_that_changed_their_cluster() -> None:
     after = pl.DataFrame({"meter_id": ["a", "b", "c", "e"], "cluster_id": ["1", "2", "1", "1"]})
     assert moved(before, after) == 0.5
     assert moved(before.head(0), after) == 0.0
+
+
+def test_the_first_profiles_are_asked_for_once_when_readings_suffice(lake: Lake, tmp_path: Path) -> None:
+    def asked(cursor: str | None) -> tuple[bool, str | None]:
+        context = dg.build_sensor_context(cursor=cursor, resources={"lake": lake})
+        return isinstance(first_profiles(context), dg.RunRequest), context.cursor
+
+    assert asked(None) == (False, None)
+    lake.replace(READINGS_INTERVAL, readings({"m": np.ones(15 * 24)}, starts_at_utc=FIRST))
+    assert asked(None) == (False, None)
+    lake.replace(READINGS_INTERVAL, readings({"m": np.ones(16 * 24)}, starts_at_utc=FIRST))
+    is_asked, cursor = asked(None)
+    assert is_asked
+    assert asked(cursor) == (False, cursor)

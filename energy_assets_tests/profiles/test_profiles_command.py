@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from energy_assets.cli import app
+from energy_assets.cli.root import console
 from energy_assets.contracts import (
     METERS,
     PROFILES_CENTROIDS,
@@ -78,6 +79,15 @@ def test_list_and_show(home: Path) -> None:
     assert "No cluster: no energy." in said("profiles", "show", "office.013")
     with pytest.raises(ConfigError, match=r"Did you mean home\.001, office\.001"):
         said("profiles", "show", "001")
+
+
+def test_lists_fit_a_narrow_terminal_and_cut_no_hour_off(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(home)
+    monkeypatch.setattr(console, "width", 80)
+    for words in (("profiles", "list"), ("profiles", "show", "home.003")):
+        lines = said(*words).splitlines()
+        assert max(map(len, lines)) <= 80
+        assert not [line for line in lines if "…" in line]
 
 
 def test_without_profiles_it_says_how_to_get_them(home: Path) -> None:
