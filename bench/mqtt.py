@@ -1,4 +1,4 @@
-"""What the recorder takes and survives, on a real broker: `python bench/mqtt.py throughput|latency|faults|staging`.
+"""What the recorder takes and survives, on a real broker; the parts of `python bench/mqtt.py PART`:
 
 `throughput`: messages a second that are durable and acknowledged, CPU per message and memory, interleaved in one run
 with subscribers that store nothing: a bare socket that only acknowledges, `mosquitto_sub` where it is found, and paho,
@@ -6,7 +6,8 @@ which acknowledges on receipt; and paho with manual acknowledgement over the sam
 durable at a steady 10,000 messages a second. `faults`: 150,000 messages at 15,000 a second through kills, restarts, a
 full disk, a network cut, QoS 0 devices; what is lost of what was acknowledged to the publisher, and of the unique keys
 in `readings.raw` (`--broker embedded`: on the broker of `energy up`). The control, which acknowledges on receipt, must
-lose. Exit code 1 when something is lost or out of its limits.
+lose. `arrival`: from publishing to the row in the lake, by Dagster's daemon and its sensor. `staging`: segment to rows.
+Exit code 1 when something is lost or out of its limits.
 """
 
 from __future__ import annotations
@@ -281,7 +282,7 @@ def main() -> int:
         _play(role, int(port), int(wanted), Path(folder))
         return 0
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["throughput", "latency", "faults", "staging"])
+    parser.add_argument("part", choices=["throughput", "latency", "faults", "arrival", "staging"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inflight", type=int, default=10_000, help="Mosquitto's max_inflight_messages")
     parser.add_argument("--broker", choices=list(BROKERS), default="mosquitto", help="of the faults")
@@ -293,6 +294,10 @@ def main() -> int:
         from bench.mqtt_staging import staging_speed
 
         return 0 if staging_speed(arguments.rounds, arguments.messages or 1_000_000) else 1
+    if arguments.part == "arrival":
+        from bench.mqtt_arrival import arrival
+
+        return 0 if arrival() else 1
     return 0 if (latency() if arguments.part == "latency" else faults(arguments.broker)) else 1
 
 

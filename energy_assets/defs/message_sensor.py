@@ -71,7 +71,9 @@ def new_segments(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Ru
         return dg.SkipReason(f"{segments} segments wait for their second try")
     if asked.get("mark") != mark and _are_few(waiting):
         try:
-            return dg.SensorResult(asset_events=_landed_here(lake, settings), cursor="{}")
+            landed = _landed_here(lake, settings)
+            told = dg.SkipReason(f"{segments} segments were landed by the sensor itself; a run was not needed")
+            return dg.SensorResult(asset_events=landed, skip_reason=told, cursor="{}")
         except EnergyAssetsError as error:
             context.log.warning(f"A run is asked for what the sensor could not land: {error}")
     context.update_cursor(json.dumps({"mark": mark, "at_s": now}))
