@@ -210,11 +210,18 @@ class PayloadMapping(BaseModel):
     def topic_rules(self, topics: pl.Series, *, source: str) -> pl.DataFrame:
         """Return topic, rule and the meter's id as far as the topic says it, for every topic and rule that matches."""
         frame = pl.DataFrame({"topic": topics.cast(pl.String)})
-        matched = []
+        empty = frame.clear().with_columns(rule=pl.lit(0, dtype=pl.Int32), meter=pl.lit(""))
+        fitting: dict[str, pl.DataFrame] = {}
+        matched = [empty]
         for number, rule in enumerate([*self.messages, *self.ignored]):
+            if rule.pattern not in fitting:
+                fitting[rule.pattern] = frame.filter(pl.col("topic").str.contains(rule.pattern))
+            found = fitting[rule.pattern]
+            if found.is_empty():
+                continue
             template = rule.meter_template(source) if isinstance(rule, MessageRule) else ""
             matched.append(
-                frame.filter(pl.col("topic").str.contains(rule.pattern)).with_columns(
+                found.with_columns(
                     rule=pl.lit(number, dtype=pl.Int32), meter=pl.col("topic").str.replace(rule.pattern, template)
                 )
             )

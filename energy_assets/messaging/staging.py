@@ -7,7 +7,6 @@ there, is the landing's business (`energy_assets.message_landing`).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +17,8 @@ import duckdb
 import polars as pl
 
 from energy_assets.errors import SourceError
-from energy_assets.messaging.payloads import MessageRule, PayloadMapping, paths_of
+from energy_assets.messaging.compiling import routes_of
+from energy_assets.messaging.payloads import PayloadMapping
 from energy_assets.messaging.segments import Segment, read_segment
 from energy_assets.readings import declared_meters
 from energy_assets.readings.mapping import Mapping, TimeFormat, ValueColumns
@@ -29,7 +29,7 @@ _PACKAGE = "energy_assets.messaging"
 # A line as long as MQTT allows takes buffers of 800 MB; DuckDB reads those of everybody else, Python the others.
 _LONGEST_LINE_BYTES = 16 * 1024 * 1024
 _LONGEST_PAYLOAD_BYTES = 12 * 1024 * 1024
-_FEW_GROUPS = 2
+_FEW_PIECES = 2
 IN_FLIGHT = 65_535
 """The most messages that a broker sends ahead of our acknowledgement."""
 
@@ -127,7 +127,13 @@ def add_segments(
         SourceError: a segment is damaged or gone; names it.
     """
     try:
-        run(connection, "messages_of_segments", files=[each.path for each in batches], longest=_LONGEST_LINE_BYTES)
+        run(
+            connection,
+            "messages_of_segments",
+            files=[each.path for each in batches],
+            firsts=[each.first_sequence for each in batches],
+            longest=_LONGEST_LINE_BYTES,
+        )
     except duckdb.Error:
         run(connection, "messages_nothing")
         for number, batch in enumerate(batches):
@@ -158,96 +164,37 @@ def add_frame(connection: duckdb.DuckDBPyConnection, messages: pl.DataFrame) -> 
 
 def judge(connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str) -> Span:
     """Turn the messages into rows: readings, repeats among them, refusals, and messages that are ignored."""
-    rules = mapping.rules_frame()
-    _keep(
-        connection,
-        "staged_rules",
-        rules.rename({"retained": "rules_retained"}).drop("value_at", "group_number", "is_spare"),
-    )
-    topics = frame(connection, Query(text="SELECT DISTINCT topic FROM temp.incoming_messages WHERE topic IS NOT NULL"))
-    matched = mapping.topic_rules(topics["topic"], source=source).join(
-        topics.with_row_index("topic_number"), on="topic"
-    )
-    places = ("rule", "group_number", "value_at", "time_at", "id_at", "where_at", "is_text", "is_spare")
-    matched = matched.join(rules.select(places), on="rule").with_columns(
-        is_first=pl.col("rule") == pl.col("rule").min().over("topic_number")
-    )
-    _keep(connection, "topic_rules", matched.drop("topic"))
-    _keep(connection, "known_topics", matched.select("topic_number", "group_number").unique())
-    _keep(connection, "topic_numbers", matched.select("topic", "topic_number").unique())
-    _route(connection, groups=matched["group_number"].n_unique())
-    listed = frame(connection, query("topics_with_lists"))["topic"]
-    by_topic = matched.group_by("group_number").agg("topic")
-    present = dict(by_topic.iter_rows())
-    parts = [
-        part
-        for group, numbers in enumerate(mapping.rule_groups())
-        if group in present
-        for part in _group_queries(
-            mapping,
-            numbers,
-            group=group,
-            has_lists=not listed.is_empty() and bool(pl.Series(present[group]).is_in(listed.implode()).any()),
-        )
-    ]
-    if parts:
-        # One statement: to begin an insertion costs as much as 20,000 rows.
-        both = [_renamed(part, suffix=f"_{number}") for number, part in enumerate(parts)]
-        text = " UNION ALL BY NAME ".join(f"SELECT * FROM ({part.text})" for part in both)
-        values = {name: value for part in both for name, value in part.parameters.items()}
-        connection.execute(f"INSERT INTO temp.staged_rows BY NAME {text}", values)
-    run(connection, "rows_without_rule", others=mapping.others)
-    if _one(connection, "staged_span")["gone"]:
+    seen = frame(connection, query("topics_of_messages"))
+    routes = routes_of(mapping, seen.drop_nulls("topic").select("topic", "has_lists"), source=source)
+    _keep(connection, "known_topics", routes.known)
+    _keep(connection, "routed_topics", routes.routed)
+    _keep(connection, "topic_rules", routes.pairs)
+    _keep(connection, "staged_rules", routes.rules)
+    if routes.rows is not None:
+        _route(connection, pieces=routes.pieces)
+        connection.execute(f"INSERT INTO temp.staged_rows BY NAME {routes.rows.text}", routes.rows.parameters)
+    facts = _one(connection, "staged_span")
+    if facts["gone"]:
         for name in ("gone_messages", "gone_drop", "gone_rows"):
             run(connection, name)
+    judged = routes.known.filter(~pl.col("is_ignored"))["topic"]
+    is_judged = seen["topic"].is_in(judged.implode()).fill_null(value=False)
+    if not is_judged.all() or seen["has_faults"].any():
+        run(connection, "rows_without_rule", others=mapping.others)
     run(connection, "repeats_staged")
-    facts = _one(connection, "staged_span")
     span = Span(first=facts["first"], last=facts["last"], has_undated=bool(facts["undated"]))
     if span.has_undated:
         run(connection, "echoes_staged")
     return span
 
 
-def _route(connection: duckdb.DuckDBPyConnection, *, groups: int) -> None:
-    """Number the topics of the messages: once for all where many groups look at them, else as each one does."""
+def _route(connection: duckdb.DuckDBPyConnection, *, pieces: int) -> None:
+    """Number the topics of the messages: once for all where many pieces look at them, else as each one does."""
     routed = query("messages_routed").text
-    if groups > _FEW_GROUPS:
+    if pieces > _FEW_PIECES:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE routed_rows AS {routed}")
         routed = "SELECT * FROM temp.routed_rows"
     connection.execute(f"CREATE OR REPLACE TEMP VIEW routed_messages AS {routed}")
-
-
-def _group_queries(mapping: PayloadMapping, numbers: Sequence[int], *, group: int, has_lists: bool) -> list[Query]:
-    """Return the queries that give the rows of a group of rules."""
-    rules = [[*mapping.messages, *mapping.ignored][number] for number in numbers]
-    first = rules[0]
-    known = {"group": group, "paths": paths_of(rules)}
-    zone = "UTC"
-    wanted: list[tuple[str, dict[str, object]]] = [("cells_plain", known)]
-    if isinstance(first, MessageRule):
-        zone = first.zone or "UTC"
-        is_csv = first.payload == "csv"
-        lists = ("cells_listed", known | {"is_csv": is_csv})
-        if first.each is not None:
-            wanted = [("cells_records", known | {"each": first.each})]
-        elif is_csv:
-            wanted = [lists]
-        elif has_lists:
-            wanted.append(lists)
-    judged = query("rows").text
-    return [
-        Query(text=f"WITH cells AS ({query(name).text}), {judged}", parameters=parameters | {"zone": zone})
-        for name, parameters in wanted
-    ]
-
-
-def _renamed(part: Query, *, suffix: str) -> Query:
-    """Return a query whose parameters have a suffix, so that it can stand beside others in one statement."""
-    names = "|".join(part.parameters)
-    return Query(
-        text=re.sub(rf"\$({names})\b", rf"$\1{suffix}", part.text),
-        parameters={f"{name}{suffix}": value for name, value in part.parameters.items()},
-    )
 
 
 def mark_repeats(connection: duckdb.DuckDBPyConnection, span: Span, *, source: str, replaced: Sequence[str]) -> None:

@@ -377,6 +377,13 @@ CASES = [
     pytest.param(
         "zigbee2mqtt",
         "zigbee2mqtt/plug",
+        r'{"energy":"\u005b1]"}',
+        [(None, AT, None, "unreadable_number")],
+        id="Zigbee2MQTT, a bracket that is escaped",
+    ),
+    pytest.param(
+        "zigbee2mqtt",
+        "zigbee2mqtt/plug",
         {"current": 0.04, "energy": 1.29, "linkquality": 120, "power": 7, "state": "ON", "voltage": 231},
         [at("plug.electricity", 1.29)],
         id="Zigbee2MQTT",

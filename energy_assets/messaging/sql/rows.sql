@@ -1,21 +1,20 @@
 -- Cells judged: what is no reading has its reason. What is not JSON is refused once, and not by every rule of its topic.
 typed AS (
-    SELECT cells.*, rules.* EXCLUDE (rule, time_at, id_at, where_at, is_text), rules.time_at, rules.id_at, rules.where_at,
-           rules.is_text,
+    SELECT cells.*, rules.* EXCLUDE (rule),
            CASE WHEN has_nulls AND list_contains(nulls, value_text) THEN NULL ELSE value_text END AS number_text,
            try_cast(value_text AS DOUBLE) * factor AS signed,
-           rules.time_at IS NULL OR (is_timeless AND time_text IS NULL) AS is_at_arrival,
-           CASE WHEN rules.time_at IS NULL OR (is_timeless AND time_text IS NULL) THEN at_utc
+           time_at IS NULL OR (is_timeless AND time_text IS NULL) AS is_at_arrival,
+           CASE WHEN time_at IS NULL OR (is_timeless AND time_text IS NULL) THEN at_utc
                 WHEN format = 'unix_s' THEN make_timestamptz(try_cast(try_cast(time_text AS DOUBLE) * 1e6 AS BIGINT))
                 WHEN format = 'unix_ms' THEN make_timestamptz(try_cast(try_cast(time_text AS DOUBLE) * 1e3 AS BIGINT))
-                WHEN suffix(time_text, 'Z') OR (time_text[-6] IN ('+', '-') AND time_text[-3] = ':')
+                WHEN suffix(time_text, 'Z') OR (substring(time_text, -6, 1) IN ('+', '-') AND substring(time_text, -3, 1) = ':')
                 THEN try_cast(time_text AS TIMESTAMPTZ)
                 WHEN contains(time_text, ':') AND regexp_matches(time_text, '[0-9][+-][0-9]{2}([0-9]{2})?$')
                 THEN try_cast(regexp_replace(time_text, '([+-][0-9]{2})([0-9]{2})$', '\1:\2') AS TIMESTAMPTZ)
                 ELSE timezone($zone, try_cast(time_text AS TIMESTAMP)) END AS instant_utc
     FROM cells
     JOIN temp.staged_rules AS rules ON rules.rule = cells.rule
-    WHERE is_json OR rules.is_text OR is_first OR is_ignored
+    WHERE is_json OR is_text OR is_first OR is_ignored
 ),
 -- Times outside these bounds are faults of a clock or a format; see readings.instants.
 valued AS (
@@ -31,7 +30,8 @@ valued AS (
 judged AS (
     SELECT *,
            CASE WHEN NOT is_json AND NOT is_text AND NOT is_ignored THEN NULL
-                WHEN where_at IS NOT NULL AND where_text IS DISTINCT FROM equals AND fault IS NULL THEN 'unfit'
+                WHEN where_at IS NOT NULL AND where_text IS DISTINCT FROM equals AND fault IS NULL
+                THEN CASE WHEN is_left_ignored THEN 'ignored' ELSE 'unfit' END
                 WHEN is_ignored THEN 'ignored'
                 WHEN retained AND rules_retained = 'ignore' THEN 'ignored'
                 WHEN number_text IS NULL AND fault IS NULL AND absent = 'ignore' THEN 'ignored' END AS vanishes,
