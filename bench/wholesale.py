@@ -192,10 +192,18 @@ def plain_lightgbm(market: MarketDays) -> np.ndarray:
     hour, weekday = np.tile(np.arange(24.0), (days, 1)), np.repeat(market.weekday[:, None], 24, axis=1)
     earlier = [np.vstack([np.full((lag, 24), np.nan), market.price[:-lag]]) for lag in (1, 2, 3, 7, 14, 21, 28)]
     lagged = [(values - mean) / spread for values in earlier]
+    # Of the same hour over a week and four weeks, as known before the day.
+    means = [
+        (np.stack([market.price[max(day - span, 0) : max(day, 1)].mean(axis=0) for day in range(days)]) - mean) / spread
+        for span in (7, 28)
+    ]
+    month_of_year = np.repeat(np.array([day.month for day in market.days], dtype=float)[:, None], 24, axis=1)
+    holiday = np.repeat(np.asarray(market.holiday, dtype=float)[:, None], 24, axis=1)
     yesterday = [np.repeat(f(lagged[0], axis=1)[:, None], 24, axis=1) for f in (np.mean, np.max, np.min)]
     last = np.repeat(lagged[0][:, -1:], 24, axis=1)
     drivers = [*market.drivers, *(np.repeat(x.mean(axis=1)[:, None], 24, axis=1) for x in market.drivers)]
-    inputs = np.stack([hour, weekday, *lagged, *yesterday, last, *drivers], axis=-1)
+    calendar = [hour, weekday, month_of_year, holiday]
+    inputs = np.stack([*calendar, *lagged, *means, *yesterday, last, *drivers], axis=-1)
     target = (market.price - mean) / spread
     made = np.full((days, 24), np.nan)
     for start in range(days - TEST_DAYS, days, RELEARN_DAYS):

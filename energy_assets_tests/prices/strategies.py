@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from energy_assets.contracts import UTC_TIME
@@ -17,7 +20,14 @@ from energy_assets.prices.zones import ProfileGroup, ZoneConfig
 
 PUBLISHED = datetime(2026, 5, 31, 12, tzinfo=UTC)
 DAY = date(2026, 6, 1)
+# The tests take as many examples as a suite has time for; `bench/prices.py promises` takes thousands.
+TIMES = int(os.environ.get("ENERGY_ASSETS_EXAMPLES_TIMES", "1"))
 PARTS = [f"{name}_component" for name in PRICE_COMPONENTS]
+
+
+def often(examples: int) -> Callable[[Any], Any]:
+    """Return settings of a property: so many examples, or as many times more as the environment asks for."""
+    return settings(max_examples=examples * TIMES, deadline=None)
 
 
 def net_load(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_assets.errors import ContractError
 from energy_assets.prices.community import Key, Rule, alone, community_payments
 from energy_assets.prices.rounding import share_exactly
+from energy_assets_tests.prices.strategies import often
 
 
 @given(
     totals=st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=5),
     weights=st.lists(st.integers(0, 10**9), min_size=1, max_size=6).filter(lambda w: sum(w) > 0),
 )
-@settings(max_examples=100, deadline=None)
+@often(100)
 def test_shares_are_exact_and_fair(totals: list[int], weights: list[int]) -> None:
     shares = share_exactly(np.array(totals), weights=np.tile(weights, (len(totals), 1)))
     assert shares.sum(axis=1).tolist() == totals
@@ -36,7 +37,7 @@ KEYS: list[Key] = ["proportional", "static", "dynamic"]
     key=st.sampled_from(KEYS),
     reach_wh=st.sampled_from([(-5000, 5000), (-5000, 5000), (-5000, 1), (0, 5000), (0, 1)]),
 )
-@settings(max_examples=300, deadline=None)
+@often(300)
 def test_payments_sum_to_the_grid_bill_and_nobody_loses(
     seed: int, members: int, rule: Rule, key: Key, reach_wh: tuple[int, int]
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_assets.errors import ConfigError, SourceError
@@ -17,7 +17,7 @@ from energy_assets.prices.days import read_forecast
 from energy_assets.prices.fitted_supply import SupplyHistory, blocks_of, fitted_blocks, isotonic
 from energy_assets.prices.supply import marginal_at, supply_cost
 from energy_assets.prices.zones import ZoneConfig, load_zone
-from energy_assets_tests.prices.strategies import DAY, curve, net_load
+from energy_assets_tests.prices.strategies import DAY, curve, net_load, often
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_blocks_by_hand() -> None:
     ties=st.booleans(),
     shift=st.floats(-200, 100),
 )
-@settings(max_examples=120, deadline=None)
+@often(120)
 def test_more_load_never_costs_less(seed: int, steps: int, slope: float, ties: bool, shift: float) -> None:
     chance = np.random.default_rng(seed)
     load = chance.normal(300, 60, 600) + shift

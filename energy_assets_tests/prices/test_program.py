@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from energy_assets.prices.days import SCENARIO_WEIGHTS, read_forecast
 from energy_assets.prices.fallbacks import bisect, project
@@ -12,7 +14,7 @@ from energy_assets.prices.program import DayLimits
 from energy_assets.prices.response import linear_response
 from energy_assets.prices.supply import supply_cost
 from energy_assets.prices.zones import ProfileGroup, SupplyBlock, ZoneConfig
-from energy_assets_tests.prices.strategies import DAY, curve, net_load
+from energy_assets_tests.prices.strategies import DAY, curve, net_load, often
 
 HOURS = np.arange(24)
 SHAPE = 40 + 25 * np.exp(-(((HOURS - 19) / 2.5) ** 2)) - 38 * np.exp(-(((HOURS - 13) / 2.5) ** 2))
@@ -105,12 +107,14 @@ def test_where_cost_does_not_depend_on_load_all_rungs_agree() -> None:
     assert np.abs(curve(frame, zone=zone).unrounded - bisected).max() < 1e-6
 
 
-def test_a_damped_fixed_point_arrives_at_the_program() -> None:
+@given(seed=st.integers(0, 2**31))
+@often(6)
+def test_a_damped_fixed_point_arrives_at_the_program(seed: int) -> None:
     blocks = tuple(
         SupplyBlock(name=f"b{i}", price=0.05 + 0.002 * i, capacity_kw=0.5, carbon_kg_per_kwh=0.0) for i in range(250)
     )
     zone = ZoneConfig(supply=blocks, groups=UNMOVED, capacity_price_per_kw_day=0.0, cap=0.45, floor=0.1)
-    load = np.abs(noisy(6)) + 5
+    load = np.abs(noisy(seed)) + 5
     frame = net_load(load, zone=zone)
     limits = DayLimits(floor=0.1, cap=0.45, ramp=float("inf"), revenue_target=zone.flat_rate * load.sum())
     slope = linear_response(zone, day=read_forecast(frame, zone=zone, delivery_date=DAY)).own

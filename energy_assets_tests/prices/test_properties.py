@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_assets.prices.days import day_slots, read_forecast
@@ -17,7 +17,7 @@ from energy_assets.prices.fitted_supply import blocks_of
 from energy_assets.prices.program import DayLimits
 from energy_assets.prices.supply import marginal_at, supply_cost
 from energy_assets.prices.zones import ProfileGroup, ZoneConfig
-from energy_assets_tests.prices.strategies import DAY, curve, days, keeps_its_promises, net_load, zones
+from energy_assets_tests.prices.strategies import DAY, curve, days, keeps_its_promises, net_load, often, zones
 
 Day = tuple[list[float], list[float], int]
 UNMOVED = (ProfileGroup(name="all", own_elasticity=0.1, shift_elasticity=0.0),)
@@ -31,7 +31,7 @@ CLOCK_CHANGES = {
 
 
 @given(zone=zones(), day=days(), seed=st.integers(0, 2**31), spread=st.floats(0, 0.1))
-@settings(max_examples=40, deadline=None)
+@often(40)
 def test_a_zone_on_wholesale_prices_keeps_its_promises(zone: ZoneConfig, day: Day, seed: int, spread: float) -> None:
     median, band, interval = day
     bought = zone.model_copy(update={"supply_kind": "wholesale", "wholesale_spread": spread})
@@ -42,7 +42,7 @@ def test_a_zone_on_wholesale_prices_keeps_its_promises(zone: ZoneConfig, day: Da
 
 
 @given(zone=zones(), day=days(), seed=st.integers(0, 2**31), steps=st.integers(2, 30))
-@settings(max_examples=40, deadline=None)
+@often(40)
 def test_a_zone_on_a_learned_supply_keeps_its_promises(zone: ZoneConfig, day: Day, seed: int, steps: int) -> None:
     median, band, interval = day
     chance = np.random.default_rng(seed)
@@ -61,7 +61,7 @@ def test_a_zone_on_a_learned_supply_keeps_its_promises(zone: ZoneConfig, day: Da
     interval=st.sampled_from([15, 30, 60]),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=60, deadline=None)
+@often(60)
 def test_days_of_every_length_keep_their_promises(
     timezone: str, which: int, offset: int, interval: int, seed: int
 ) -> None:
@@ -86,7 +86,7 @@ def test_days_of_every_length_keep_their_promises(
     width=st.floats(0, 0.5),
     owed=st.sampled_from([0.0, 1.0, -1.0, 1e6, -1e6]),
 )
-@settings(max_examples=80, deadline=None)
+@often(80)
 def test_revenue_that_limits_forbid_is_recorded_and_carried(
     day: Day, flat: float, low: float, width: float, owed: float
 ) -> None:
@@ -117,7 +117,7 @@ def test_revenue_that_limits_forbid_is_recorded_and_carried(
     owed=st.floats(-10, 10),
     zone=zones(),
 )
-@settings(max_examples=40, deadline=None)
+@often(40)
 def test_days_without_import_are_flat_and_pass_on_what_is_owed(
     level: float, interval: int, owed: float, zone: ZoneConfig
 ) -> None:
@@ -131,7 +131,7 @@ def test_days_without_import_are_flat_and_pass_on_what_is_owed(
 
 
 @given(seed=st.integers(0, 2**31), floor=st.floats(0.0, 0.28), cap=st.floats(0.33, 0.8))
-@settings(max_examples=30, deadline=None)
+@often(30)
 def test_program_projection_and_bisection_agree_where_cost_does_not_depend_on_load(
     seed: int, floor: float, cap: float
 ) -> None:
@@ -162,7 +162,7 @@ def test_program_projection_and_bisection_agree_where_cost_does_not_depend_on_lo
 
 
 @given(day=days(), ramp=st.floats(0.001, 0.5), floor=st.floats(0, 0.29), cap=st.floats(0.31, 2))
-@settings(max_examples=60, deadline=None)
+@often(60)
 def test_each_rung_alone_keeps_revenue_bounds_and_ramp(day: Day, ramp: float, floor: float, cap: float) -> None:
     zone = ZoneConfig()
     frame = net_load(day[0], zone=zone, interval_minutes=day[2], band=day[1])

@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_assets.prices import gathering
 from energy_assets.prices.gathering import LocalDay, gatherings, windows_read
 from energy_assets.prices.usage import DayUse, counted_meters, use_of_days, use_of_gathered
 from energy_assets.prices.zones import BillTerms, ZoneConfig
+from energy_assets_tests.prices.strategies import often
 from energy_assets_tests.prices.use import hours_of, meters, readings
 
 DAY = date(2026, 6, 15)
@@ -147,7 +148,7 @@ def test_the_same_time_is_that_of_the_clock_on_the_wall(local_date: date, slots:
 
 
 @given(seed=st.integers(0, 2**32 - 1), parts=st.integers(1, 9))
-@settings(max_examples=30, deadline=None)
+@often(30)
 def test_parts_in_any_order_add_up_to_the_same_use(seed: int, parts: int) -> None:
     """As many parts as there are, and however their rows are mixed: a lake promises no order."""
     declared = pl.concat(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_assets.contracts import PRICES_CURVES, PRICES_DAYS
@@ -16,14 +16,14 @@ from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
 from energy_assets.errors import ContractError
 from energy_assets.prices import ladder
 from energy_assets.prices.zones import ProfileGroup, SupplyBlock, ZoneConfig
-from energy_assets_tests.prices.strategies import DAY, PARTS, curve, days, keeps_its_promises, net_load, zones
+from energy_assets_tests.prices.strategies import DAY, PARTS, curve, days, keeps_its_promises, net_load, often, zones
 
 ZONE = ZoneConfig()
 EVENING = [30.0] * 17 + [60.0, 80.0, 90.0, 80.0, 60.0] + [30.0] * 2
 
 
 @given(zone=zones(), day=days())
-@settings(max_examples=80, deadline=None)
+@often(80)
 def test_every_curve_keeps_its_promises(zone: ZoneConfig, day: tuple[list[float], list[float], int]) -> None:
     median, band, interval = day
     made = curve(net_load(median, zone=zone, interval_minutes=interval, band=band), zone=zone)
@@ -112,7 +112,7 @@ def test_lower_rungs_serve_when_the_solver_fails(monkeypatch: pytest.MonkeyPatch
 
 
 @given(day=days(), factor=st.sampled_from([1e-3, 0.37, 3.0, 1e4]))
-@settings(max_examples=25, deadline=None)
+@often(25)
 def test_prices_do_not_depend_on_the_size_of_the_community(
     day: tuple[list[float], list[float], int], factor: float
 ) -> None:
@@ -124,7 +124,7 @@ def test_prices_do_not_depend_on_the_size_of_the_community(
 
 
 @given(day=days(), factor=st.sampled_from([0.01, 1.17, 7.46, 160.0]))
-@settings(max_examples=25, deadline=None)
+@often(25)
 def test_prices_scale_with_the_currency(day: tuple[list[float], list[float], int], factor: float) -> None:
     median, band, interval = day
     frame = net_load(median, zone=ZONE, interval_minutes=interval, band=band)
@@ -142,7 +142,7 @@ def test_prices_scale_with_the_currency(day: tuple[list[float], list[float], int
 
 
 @given(day=days())
-@settings(max_examples=25, deadline=None)
+@often(25)
 def test_more_net_load_never_costs_less(day: tuple[list[float], list[float], int]) -> None:
     median = np.abs(np.asarray(day[0]))
     zone = ZoneConfig(groups=(ProfileGroup(name="all", own_elasticity=0.1, shift_elasticity=0.0),))
