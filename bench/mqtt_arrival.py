@@ -42,7 +42,8 @@ def arrival() -> bool:
     for name, seconds in (("alone", alone), ("beside busy cores", beside)):
         print(
             f"publish to readings.raw, {name}: {len(seconds)} of {MESSAGES} messages, "
-            f"p50 {statistics.median(seconds):.1f} s, max {max(seconds):.1f} s, ratio to the limit of {LIMIT_S:.0f} s {max(seconds) / LIMIT_S:.2f}"
+            f"p50 {statistics.median(seconds):.1f} s, max {max(seconds):.1f} s, "
+            f"ratio to the limit of {LIMIT_S:.0f} s {max(seconds) / LIMIT_S:.2f}"
         )
     return min(len(alone), len(beside)) == MESSAGES and max(*alone, *beside) <= LIMIT_S
 
