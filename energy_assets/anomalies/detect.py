@@ -22,12 +22,12 @@ from energy_assets.anomalies.files import (
     read_readings,
     read_weather,
     with_raster,
-    write_table,
 )
 from energy_assets.anomalies.flags import Judgement, judge
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
 from energy_assets.contracts import Window
 from energy_assets.errors import SourceError
+from energy_assets.readings.own_files import write_table
 
 _DAYS_AT_ONCE = 122
 

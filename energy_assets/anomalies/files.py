@@ -1,7 +1,4 @@
-"""Readings, weather and meters from anybody's CSV or Parquet file, and results into such files; no instance needed.
-
-A file that is not what it should be stops with a `SourceError` that names file, column or line, and the remedy.
-"""
+"""Readings, weather and meters of `energy detect` from anybody's files, and the raster that readings lie on."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from energy_assets.anomalies.grid import MINUTES_PER_DAY
-from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import SourceError
+from energy_assets.readings.own_files import numbers, read_table, refuse, texts, utc_times
 
 METER_COLUMNS = {
     "site_id": pl.String(),
@@ -24,39 +21,13 @@ METER_COLUMNS = {
 LARGEST_KWH = 1e12
 
 
-def read_table(path: Path, *, what: str) -> pl.DataFrame:
-    """Return the rows of a CSV (`.csv`, `.csv.gz`) or Parquet file; CSV columns stay text.
-
-    Raises:
-        SourceError: the file is absent, empty, of another kind, or cannot be read to its end.
-    """
-    if not path.is_file():
-        raise SourceError(f"{what} file {path} does not exist; give the path of a CSV or Parquet file.")
-    if path.stat().st_size == 0:
-        raise SourceError(f"{what} file {path} is empty; export it again.")
-    suffix = path.name.lower()
-    try:
-        if suffix.endswith((".parquet", ".pq")):
-            rows = pl.read_parquet(path)
-        elif suffix.endswith((".csv", ".csv.gz")):
-            rows = pl.read_csv(path, infer_schema=False)
-        else:
-            raise SourceError(f"{what} file {path} is neither .csv, .csv.gz nor .parquet; convert or rename it.")
-    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
-        raise SourceError(f"{what} file {path} cannot be read: {error}. Is it complete? Export it again.") from error
-    if rows.is_empty():
-        raise SourceError(f"{what} file {path} has a header and no rows; export it again.")
-    return rows
-
-
 def read_readings(path: Path) -> pl.DataFrame:
     """Return readings as `meter_id, starts_at_utc, reported_kwh` from a file with `energy_kwh`; empty means missing.
 
     Raises:
         SourceError: a column is absent, or a value cannot be read; the message names its first row.
     """
-    rows = read_table(path, what="Readings")
-    _need(rows, ("meter_id", "starts_at_utc", "energy_kwh"), path=path, what="Readings")
+    rows = read_table(path, what="Readings", columns=("meter_id", "starts_at_utc", "energy_kwh"))
     return as_readings(rows, place=f"Readings file {path}")
 
 
@@ -66,29 +37,16 @@ def as_readings(rows: pl.DataFrame, *, place: str) -> pl.DataFrame:
     Raises:
         SourceError: an identifier or time is absent, or a value cannot be read.
     """
-    named = rows.select(
-        pl.col("meter_id").cast(pl.String),
-        _time("starts_at_utc", rows.schema["starts_at_utc"]),
-        reported_kwh=_number("energy_kwh", rows.schema["energy_kwh"]),
-        raw_time=pl.col("starts_at_utc").cast(pl.String),
-        raw_kwh=pl.col("energy_kwh").cast(pl.String).str.strip_chars(),
+    meter, starts = texts(rows, "meter_id"), utc_times(rows, "starts_at_utc", place=place)
+    refuse(meter.is_null(), shown=rows["starts_at_utc"].cast(pl.String), place=place, fault="meter_id is empty")
+    kwh = numbers(rows, "energy_kwh", place=place)
+    refuse(
+        kwh.abs().fill_null(0) > LARGEST_KWH,
+        shown=rows["energy_kwh"],
+        place=place,
+        fault=f"energy_kwh is beyond {LARGEST_KWH:g}; check its unit",
     )
-    _refuse(named, pl.col("meter_id").is_null(), "meter_id is empty", place=place, shown="raw_time")
-    _refuse(
-        named, pl.col("starts_at_utc").is_null(),
-        "starts_at_utc is not a time; write UTC as 2024-01-31T23:00:00Z", place=place, shown="raw_time",
-    )  # fmt: skip
-    unreadable = pl.col("reported_kwh").is_null() & pl.col("raw_kwh").is_not_null() & ~_means_missing(pl.col("raw_kwh"))
-    _refuse(named, unreadable, "energy_kwh is not a number; leave missing values empty", place=place, shown="raw_kwh")
-    _refuse(
-        named, pl.col("reported_kwh").is_finite() & (pl.col("reported_kwh").abs() > LARGEST_KWH),
-        f"energy_kwh is beyond {LARGEST_KWH:g}; check its unit", place=place, shown="raw_kwh",
-    )  # fmt: skip
-    return named.select(
-        "meter_id",
-        "starts_at_utc",
-        pl.when(pl.col("reported_kwh").is_finite()).then(pl.col("reported_kwh")).alias("reported_kwh"),
-    )
+    return pl.DataFrame([meter, starts, kwh.alias("reported_kwh")])
 
 
 def read_meters(path: Path) -> pl.DataFrame:
@@ -97,18 +55,19 @@ def read_meters(path: Path) -> pl.DataFrame:
     Raises:
         SourceError: `meter_id` is absent or repeats, or a value cannot be read.
     """
-    rows = read_table(path, what="Meters")
-    _need(rows, ("meter_id",), path=path, what="Meters")
-    present = {name: dtype for name, dtype in METER_COLUMNS.items() if name in rows.columns}
-    try:
-        meters = rows.select(pl.col("meter_id").cast(pl.String), *(pl.col(n).cast(d) for n, d in present.items()))
-    except pl.exceptions.PolarsError as error:
-        raise SourceError(f"Meters file {path} has a value of the wrong kind: {error}") from error
-    repeated = meters.filter(pl.col("meter_id").is_duplicated())
-    if repeated.height:
-        raise SourceError(
-            f"Meters file {path} declares {repeated['meter_id'][0]} more than once; keep one row a meter."
-        )
+    place = f"Meters file {path}"
+    rows = read_table(path, what="Meters", columns=("meter_id",))
+    columns = [texts(rows, "meter_id")]
+    for name, dtype in METER_COLUMNS.items():
+        if name in rows.columns:
+            columns.append(texts(rows, name) if dtype == pl.String else numbers(rows, name, place=place).cast(dtype))
+    meters = pl.DataFrame(columns)
+    refuse(
+        meters["meter_id"].is_duplicated(),
+        shown=meters["meter_id"],
+        place=place,
+        fault="the meter is declared more than once; keep one row a meter",
+    )
     return meters
 
 
@@ -118,37 +77,11 @@ def read_weather(path: Path) -> pl.DataFrame:
     Raises:
         SourceError: a column is absent or a value cannot be read.
     """
-    rows = read_table(path, what="Weather")
-    _need(rows, ("starts_at_utc", "temperature_c"), path=path, what="Weather")
-    weather = rows.select(
-        *([pl.col("site_id").cast(pl.String)] if "site_id" in rows.columns else []),
-        _time("starts_at_utc", rows.schema["starts_at_utc"]),
-        _number("temperature_c", rows.schema["temperature_c"]).alias("temperature_c"),
-        raw_time=pl.col("starts_at_utc").cast(pl.String),
-    )
-    _refuse(
-        weather, pl.col("starts_at_utc").is_null(), "starts_at_utc is not a time; write UTC as 2024-01-31T23:00:00Z",
-        place=f"Weather file {path}", shown="raw_time",
-    )  # fmt: skip
-    return weather.drop("raw_time").filter(pl.col("temperature_c").is_finite())
-
-
-def write_table(rows: pl.DataFrame, path: Path) -> None:
-    """Write rows as CSV or Parquet by the path's ending, whole or not at all.
-
-    Raises:
-        SourceError: the ending is unknown or the folder does not exist.
-    """
-    if not path.parent.is_dir():
-        raise SourceError(f"Folder {path.parent} does not exist; create it or give another path.")
-    partial = path.with_name(path.name + ".partial")
-    if path.suffix == ".parquet":
-        rows.write_parquet(partial)
-    elif path.suffix == ".csv":
-        rows.write_csv(partial, datetime_format="%Y-%m-%dT%H:%M:%SZ")
-    else:
-        raise SourceError(f"Cannot write {path}: its name must end in .csv or .parquet.")
-    partial.replace(path)
+    place = f"Weather file {path}"
+    rows = read_table(path, what="Weather", columns=("starts_at_utc", "temperature_c"))
+    sites = [texts(rows, "site_id")] if "site_id" in rows.columns else []
+    times, degrees = utc_times(rows, "starts_at_utc", place=place), numbers(rows, "temperature_c", place=place)
+    return pl.DataFrame([*sites, times, degrees]).drop_nulls("temperature_c")
 
 
 def with_raster(readings: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame:
@@ -200,48 +133,3 @@ def with_raster(readings: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame
         starts_at_utc=slot.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
         shift=pl.duration(microseconds=pl.col("shift")),
     )
-
-
-def _need(rows: pl.DataFrame, columns: tuple[str, ...], *, path: Path, what: str) -> None:
-    missing = [column for column in columns if column not in rows.columns]
-    if missing:
-        raise SourceError(
-            f"{what} file {path} lacks the columns {missing}; it has {rows.columns}. "
-            f"Rename its columns to {list(columns)}."
-        )
-
-
-def _time(column: str, dtype: pl.DataType) -> pl.Expr:
-    value = pl.col(column)
-    if dtype == pl.String:
-        text = value.str.strip_chars().str.replace(" ", "T").str.replace(r"(Z|\+00:?00)$", "")
-        padded = pl.when(text.str.len_chars() == 16).then(text + ":00").otherwise(text)
-        plain = padded.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us").dt.replace_time_zone("UTC")
-        # An offset says which instant is meant, so that it may differ from zero.
-        offset = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us", time_zone="UTC")
-        days = text.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us").dt.replace_time_zone("UTC")
-        return pl.coalesce(plain, offset, days).alias(column)
-    if dtype == pl.Date:
-        return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(column)
-    if isinstance(dtype, pl.Datetime):
-        zoned = value.dt.replace_time_zone("UTC") if dtype.time_zone is None else value.dt.convert_time_zone("UTC")
-        return zoned.cast(UTC_TIME).alias(column)
-    return pl.lit(None, dtype=UTC_TIME).alias(column)
-
-
-def _number(column: str, dtype: pl.DataType) -> pl.Expr:
-    value = pl.col(column)
-    return value.str.strip_chars().cast(pl.Float64, strict=False) if dtype == pl.String else value.cast(pl.Float64)
-
-
-def _means_missing(text: pl.Expr) -> pl.Expr:
-    return text.str.to_lowercase().is_in(["", "nan", "null", "na", "none"])
-
-
-def _refuse(rows: pl.DataFrame, bad: pl.Expr, fault: str, *, place: str, shown: str) -> None:
-    found = rows.with_row_index("row").filter(bad)
-    if found.height:
-        raise SourceError(
-            f"{place}, data row {found['row'][0] + 1} of {rows.height}: {fault} (it says {found[shown][0]!r}; "
-            f"{found.height} such rows)."
-        )
