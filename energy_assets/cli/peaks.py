@@ -35,20 +35,20 @@ def peaks(
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the likelihood of every slot.")] = None,
 ) -> None:
     """Say how high the load of a node may rise on the coming days, at which hour, and how likely above a limit."""
-    from energy_assets.contracts import FORECASTS_LOAD, METERS, SITES
-    from energy_assets.forecasts.outcomes import joint_scenarios
-    from energy_assets.forecasts.scenarios import Dependence
+    from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_RECIPES, METERS, SITES
+    from energy_assets.forecasts.outcomes import published_scenarios
     from energy_assets.lake import Lake
     from energy_assets.readings.own_files import write_table
 
     lake = Lake.from_settings(load_settings())
     moment = issued.replace(tzinfo=UTC) if issued else _newest(lake.read(FORECASTS_LOAD, columns=["issued_at_utc"]))
     rows = lake.read(FORECASTS_LOAD, where={"issued_at_utc": moment})
+    recipe = lake.read(FORECASTS_RECIPES, where={"issued_at_utc": moment})
     meters, sites = lake.read(METERS), lake.read(SITES)
     lake.close()
     if rows.is_empty():
         raise LakeError(f"The lake holds no forecast issued at {moment:%Y-%m-%d %H:%M} UTC; marts.outlook shows which.")
-    drawn = joint_scenarios(rows, meters=meters, dependence=Dependence(), seed=moment.toordinal()).of(node)
+    drawn = published_scenarios(rows, recipe=recipe, meters=meters).of(node)
     zone = timezone or _zone_of(rows.filter(pl.col("node_id") == node), sites)
     console.print(f"{node}, issued {moment:%Y-%m-%d %H:%M} UTC, days of {zone}", highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)

@@ -5,7 +5,15 @@ When data breaks a contract, mend the code or change the meaning on purpose; a c
 
 from energy_assets.contracts.anomalies import ANOMALIES_DAYS, ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
 from energy_assets.contracts.features import FEATURES_LOAD
-from energy_assets.contracts.forecasts import FORECASTS_LOAD, FORECASTS_SKILL, LEVELS, QUANTILE_COLUMNS
+from energy_assets.contracts.forecasts import (
+    FORECASTS_EVIDENCE,
+    FORECASTS_LOAD,
+    FORECASTS_PEAKS,
+    FORECASTS_RECIPES,
+    FORECASTS_SKILL,
+    LEVELS,
+    QUANTILE_COLUMNS,
+)
 from energy_assets.contracts.ledger import LEDGER_CHECKPOINTS, LEDGER_ENTRIES
 from energy_assets.contracts.marts import (
     MARTS_DAILY_ENERGY,
@@ -70,6 +78,9 @@ TABLES: tuple[Table, ...] = (
     WEATHER_LANDINGS,
     FEATURES_LOAD,
     FORECASTS_LOAD,
+    FORECASTS_PEAKS,
+    FORECASTS_RECIPES,
+    FORECASTS_EVIDENCE,
     FORECASTS_SKILL,
     ANOMALIES_FLAGS,
     ANOMALIES_DAYS,
@@ -104,7 +115,10 @@ __all__ = [
     "ANOMALIES_FLAGS",
     "ANOMALIES_RANKING",
     "FEATURES_LOAD",
+    "FORECASTS_EVIDENCE",
     "FORECASTS_LOAD",
+    "FORECASTS_PEAKS",
+    "FORECASTS_RECIPES",
     "FORECASTS_SKILL",
     "LEDGER_CHECKPOINTS",
     "LEDGER_ENTRIES",

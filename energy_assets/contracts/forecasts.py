@@ -1,7 +1,9 @@
 """Contracts of forecasts: one row a node and slot, and how good they were."""
 
+from itertools import pairwise
+
 from energy_assets.contracts.metering import COMMODITIES, DIRECTIONS
-from energy_assets.contracts.table import Column, Table, integer, number, text, time
+from energy_assets.contracts.table import Column, Table, day, integer, number, text, time
 
 LEVELS: dict[str, float] = {
     "q05": 0.05,
@@ -17,9 +19,26 @@ NODE_KINDS = ("meter", "premise", "site", "portfolio")
 NODE_DIRECTIONS = (*DIRECTIONS, "net")
 METHODS = ("champion", "without_weather", "analogue", "peers", "climatology", "sum")
 
-_QUANTILES: tuple[Column, ...] = tuple(
-    number(name, f"Quantile {level:g} of the energy, kWh per interval", -1e7, 1e7, "no node carries 10 GWh a slot")
-    for name, level in LEVELS.items()
+PEAK_HOURS = 24
+
+MOST_KWH_BELOW_PORTFOLIO, MOST_KWH = 1e9, 1e11
+"""kWh per slot: Europe's grid carries 5e8 in an hour; a portfolio may be a continent's meters at 1,000 x in error."""
+
+
+def _quantiles(what: str, unit: str) -> tuple[Column, ...]:
+    because = f"no node carries {MOST_KWH:g} kWh a slot"
+    return tuple(
+        number(name, f"Quantile {level:g} of {what}, {unit}", -MOST_KWH, MOST_KWH, because)
+        for name, level in LEVELS.items()
+    )
+
+
+_CROSSING = " OR ".join(f"{low} > {high}" for low, high in pairwise(QUANTILE_COLUMNS))
+_IN_ORDER = ("quantiles do not cross", _CROSSING)
+_OUTERMOST = "greatest(abs(q05), abs(q95))"
+_SIZE = (
+    f"|q| <= {MOST_KWH_BELOW_PORTFOLIO:g} below the portfolio: no grid carries more in a slot",
+    f"node_kind <> 'portfolio' AND {_OUTERMOST} > {MOST_KWH_BELOW_PORTFOLIO!r}",
 )
 
 FORECASTS_LOAD = Table(
@@ -43,7 +62,7 @@ FORECASTS_LOAD = Table(
         time("issued_at_utc", "Everything that was used was known at this instant"),
         time("starts_at_utc", "Start of the slot"),
         integer("interval_minutes", "Length of the slot", 1, "the finest cadence we keep"),
-        *_QUANTILES,
+        *_quantiles("the energy", "kWh per interval"),
         text("method", "What made the row; `sum` above meters", allowed=METHODS),
         integer("rung", "Position of the method on the ladder, 0 is best; of a sum its worst", 0, "a position"),
         text("reason", "Why no better rung served; at rung 0 null, or what was odd about the champion", nullable=True),
@@ -54,6 +73,65 @@ FORECASTS_LOAD = Table(
     window_column="issued_at_utc",
     partitioned_by=("year(issued_at_utc)", "month(issued_at_utc)"),
     sorted_by=("node_id", "issued_at_utc", "starts_at_utc"),
+    row_rules=(_IN_ORDER, _SIZE),
+)
+
+FORECASTS_PEAKS = Table(
+    schema="forecasts",
+    name="peaks",
+    description="Highest load of the coming local days of every node above meters, and its hour, as distributions.",
+    columns=(
+        text("node_id", "Node, as in forecasts.load"),
+        time("issued_at_utc", "Issue of the forecasts"),
+        day("local_date", "Day of the node's site; of a portfolio over several zones a UTC day. Whole days only"),
+        *_quantiles("the highest mean power of an interval", "kW"),
+        integer("likeliest_hour", "Local hour that holds the peak in most scenarios", 0, "an hour"),
+        *(
+            number(f"hour_{hour:02d}", f"Share of scenarios whose peak is in local hour {hour}", 0, 1, "a share")
+            for hour in range(PEAK_HOURS)
+        ),
+    ),
+    key=("node_id", "issued_at_utc", "local_date"),
+    window_column="issued_at_utc",
+    partitioned_by=("year(issued_at_utc)", "month(issued_at_utc)"),
+    sorted_by=("node_id", "issued_at_utc"),
+    row_rules=(_IN_ORDER,),
+)
+
+FORECASTS_RECIPES = Table(
+    schema="forecasts",
+    name="recipes",
+    description="What an issue was made with beside models and features: seed and dependence of its scenarios, widths.",
+    columns=(
+        time("issued_at_utc", "Issue"),
+        text(
+            "parameter",
+            "seed, scenarios; across_portfolio, within_site, within_premise, hour_to_hour: correlations; centre: share "
+            "of the way from median to mean; widening: factor on the bands",
+        ),
+        text("subject", "Kind (`<commodity>|<direction>`), or rung of the ladder for widening; `all` for the rest"),
+        number("value", "Value"),
+    ),
+    key=("issued_at_utc", "parameter", "subject"),
+    window_column="issued_at_utc",
+    sorted_by=("issued_at_utc", "parameter", "subject"),
+)
+
+FORECASTS_EVIDENCE = Table(
+    schema="forecasts",
+    name="evidence",
+    description="Counts of how past bands and sums held, from which later nights learn widths and dependence.",
+    columns=(
+        time("issued_at_utc", "Issue of the forecasts that were measured"),
+        text("statistic", "What was counted; `energy_assets.forecasts.learning` says how each is read"),
+        text("subject", "Kind (`<commodity>|<direction>`) or rung of the ladder"),
+        integer("bin", "Class of the value, or place in the grid of what is tried"),
+        integer("slots", "Slots counted", 0, "a count"),
+        number("total", "Sum over these slots"),
+    ),
+    key=("issued_at_utc", "statistic", "subject", "bin"),
+    window_column="issued_at_utc",
+    sorted_by=("issued_at_utc", "statistic", "subject"),
 )
 
 FORECASTS_SKILL = Table(

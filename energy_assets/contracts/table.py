@@ -116,6 +116,8 @@ class Table:
     window_column: str | None = None
     partitioned_by: tuple[str, ...] = ()
     sorted_by: tuple[str, ...] = ()
+    row_rules: tuple[tuple[str, str], ...] = ()
+    """Rules over several columns: statement, and SQL predicate of its violation."""
 
     def __post_init__(self) -> None:
         unknown = {*self.key, *self.sorted_by, *filter(None, [self.window_column])} - set(self.column_names)
@@ -171,7 +173,7 @@ class Table:
 
     def rules(self) -> dict[str, str]:
         """Return every row rule of the contract as `{statement: SQL predicate of its violation}`."""
-        return dict(rule for column in self.columns for rule in column.violation_sql())
+        return dict([*(rule for column in self.columns for rule in column.violation_sql()), *self.row_rules])
 
 
 def text(name: str, description: str, *, nullable: bool = False, allowed: tuple[str, ...] = ()) -> Column:

@@ -1,6 +1,6 @@
 """Forecasts: every meter and slot of the coming delivery date, and how good the past ones were."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -8,7 +8,10 @@ import polars as pl
 
 from energy_assets.contracts import (
     FEATURES_LOAD,
+    FORECASTS_EVIDENCE,
     FORECASTS_LOAD,
+    FORECASTS_PEAKS,
+    FORECASTS_RECIPES,
     FORECASTS_SKILL,
     METERS,
     PREMISES,
@@ -31,7 +34,9 @@ from energy_assets.errors import ModelError
 from energy_assets.forecasts.actuals import with_actuals
 from energy_assets.forecasts.champions import champions_of
 from energy_assets.forecasts.daily import forecast_delivery
+from energy_assets.forecasts.evidence import evidence_of
 from energy_assets.forecasts.leaderboard import by_lead_time, lead_skill, leaderboard, markdown_of, measured_in_use
+from energy_assets.forecasts.learning import MEMORY, learned_from
 from energy_assets.forecasts.skill import judge_coverage, judge_plausibility, skill_of_compared
 from energy_assets.forecasts.standing import HISTORY, standing
 from energy_assets.lake import Lake
@@ -42,20 +47,34 @@ READ_COLUMNS = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "
 _JUDGED_WEEKS = 4
 
 
-@dg.asset(
-    **looks_of(FORECASTS_LOAD, kinds=("ducklake", "xgboost")),
+@dg.multi_asset(
+    name="load_forecasts",
+    specs=[
+        dg.AssetSpec(
+            description=description,
+            deps=[FEATURES_LOAD.asset_key],
+            freshness_policy=FRESH_EVERY_MORNING,
+            **looks_of(table, kinds=("ducklake", "xgboost")),
+        )
+        for table, description in (
+            (
+                FORECASTS_LOAD,
+                "Energy per meter, premise, site and portfolio as quantiles, from the best rung that works.",
+            ),
+            (FORECASTS_PEAKS, FORECASTS_PEAKS.description),
+            (FORECASTS_RECIPES, FORECASTS_RECIPES.description),
+        )
+    ],
     partitions_def=DELIVERY_DATE,
     backfill_policy=BACKFILL_IN_ONE_RUN,
-    deps=[FEATURES_LOAD.asset_key],
-    freshness_policy=FRESH_EVERY_MORNING,
 )
 def load_forecasts(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
-) -> dg.MaterializeResult[None]:
-    """Energy per meter, premise, site and portfolio as quantiles, from the best rung of the ladder that works."""
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Make the forecasts of delivery dates, with what past ones teach: their evidence is of issues before, no cycle."""
     meters, premises, sites = (lake.read(table) for table in (METERS, PREMISES, SITES))
     champions = champions_of(registry, meters=meters)
     dates = delivery_dates_of(context)
@@ -64,11 +83,12 @@ def load_forecasts(
     readings = lake.read(
         READINGS_INTERVAL, Window(starts_at_utc=first - HISTORY, ends_at_utc=last), columns=READ_COLUMNS
     )
-    rungs = []
+    evidence = lake.read(FORECASTS_EVIDENCE, Window(starts_at_utc=first - MEMORY, ends_at_utc=last))
+    rungs, peaks, recipes = [], [], []
     for each in dates:
         issued = issue_time(each, issue_hour_utc=settings.issue_hour_utc)
         features, fingerprint = stored_features(lake, issued_at=issued)
-        rows = forecast_delivery(
+        made = forecast_delivery(
             features,
             # No more than a single night would read, so that the night alone can be made again.
             readings=readings.filter(pl.col("starts_at_utc").is_between(issued - HISTORY, issued, closed="left")),
@@ -79,12 +99,20 @@ def load_forecasts(
             issued_at_utc=issued,
             features_hash=fingerprint,
             seed=issued.toordinal(),
+            learned=learned_from(evidence, issued_at_utc=issued),
         )
         window = issue_window([each], issue_hour_utc=settings.issue_hour_utc)
-        commit = lake.replace(FORECASTS_LOAD, rows, window=window, message=run_message(context))
-        rungs.append(rows.filter(pl.col("node_kind") == "meter").group_by("method", "reason").len("slots"))
+        commit = lake.replace(FORECASTS_LOAD, made.rows, window=window, message=run_message(context))
+        peaks.append(made.peaks)
+        recipes.append(made.recipe)
+        rungs.append(made.rows.filter(pl.col("node_kind") == "meter").group_by("method", "reason").len("slots"))
     summary = pl.concat(rungs).group_by("method", "reason").agg(pl.col("slots").sum())
-    return report(commit, FORECASTS_LOAD, rungs=summary.sort("slots", descending=True), issues=len(dates))
+    yield report(commit, FORECASTS_LOAD, rungs=summary.sort("slots", descending=True), issues=len(dates))
+    window = issue_window(dates, issue_hour_utc=settings.issue_hour_utc)
+    for table, frames in ((FORECASTS_PEAKS, peaks), (FORECASTS_RECIPES, recipes)):
+        frame = pl.concat(frames)
+        commit = lake.replace(table, frame, window=window, message=run_message(context))
+        yield report(commit, table, newest=frame.filter(pl.col("issued_at_utc") == pl.col("issued_at_utc").max()))
 
 
 @dg.asset_check(asset=FORECASTS_LOAD.asset_key, name="every_meter_has_a_forecast", blocking=True)
@@ -122,32 +150,45 @@ def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset(
-    **looks_of(FORECASTS_SKILL),
+@dg.multi_asset(
+    name="forecast_skill",
+    specs=[
+        dg.AssetSpec(
+            description=description,
+            deps=[
+                FORECASTS_LOAD.asset_key,
+                FORECASTS_RECIPES.asset_key,
+                dg.AssetDep(READINGS_INTERVAL.asset_key, partition_mapping=NEWEST_DATA_OF_DELIVERY),
+            ],
+            **looks_of(table),
+        )
+        for table, description in (
+            (
+                FORECASTS_SKILL,
+                "Error of the published forecasts against readings and plain baselines, per node, rung and lead time. "
+                "The tables below are of the last four weeks. What each model version was worth in use is drawn in its "
+                "MLflow run, under `live/`.",
+            ),
+            (FORECASTS_EVIDENCE, FORECASTS_EVIDENCE.description),
+        )
+    ],
     partitions_def=DELIVERY_DATE,
     backfill_policy=BACKFILL_IN_ONE_RUN,
-    deps=[
-        FORECASTS_LOAD.asset_key,
-        dg.AssetDep(READINGS_INTERVAL.asset_key, partition_mapping=NEWEST_DATA_OF_DELIVERY),
-    ],
 )
 def forecast_skill(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
-) -> dg.MaterializeResult[None]:
-    """Error of the published forecasts against readings and plain baselines, per node, rung and lead time.
-
-    The tables below are of the last four weeks. What each model version was worth in use is drawn in its
-    MLflow run, under `live/`.
-    """
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Measure published forecasts, and count what later ones learn from."""
     window = issue_window(delivery_dates_of(context), issue_hour_utc=settings.issue_hour_utc)
     read = window.padded(before=timedelta(weeks=5), after=timedelta(days=3))
+    meters = lake.read(METERS)
     compared = with_actuals(
         lake.read(FORECASTS_LOAD, window),
         readings=lake.read(READINGS_INTERVAL, read),
-        meters=lake.read(METERS),
+        meters=meters,
         sites=lake.read(SITES),
     )
     skill = skill_of_compared(compared)
@@ -157,7 +198,7 @@ def forecast_skill(
         skill.group_by("model", "metric").agg(pl.col("value").median()).pivot("metric", index="model", values="value")
     )
     recent = lake.read(FORECASTS_SKILL, window.padded(before=timedelta(weeks=_JUDGED_WEEKS)))
-    return report(
+    yield report(
         commit,
         FORECASTS_SKILL,
         medians=medians,
@@ -165,6 +206,10 @@ def forecast_skill(
         leaderboard=dg.MetadataValue.md(markdown_of(leaderboard(recent))),
         in_mlflow=_drawn_in_mlflow(registry, measured_in_use(compared)),
     )
+    evidence = evidence_of(compared, recipes=lake.read(FORECASTS_RECIPES, window), meters=meters)
+    commit = lake.replace(FORECASTS_EVIDENCE, evidence, window=window, message=run_message(context))
+    counted = evidence.group_by("statistic", "subject").agg(pl.col("slots").sum()).sort("statistic", "subject")
+    yield report(commit, FORECASTS_EVIDENCE, counted=counted)
 
 
 def _drawn_in_mlflow(
@@ -207,6 +252,9 @@ checks = [
     contract_check(FORECASTS_LOAD),
     every_meter_has_a_forecast,
     forecast_is_plausible,
+    contract_check(FORECASTS_PEAKS),
+    contract_check(FORECASTS_RECIPES),
     contract_check(FORECASTS_SKILL),
+    contract_check(FORECASTS_EVIDENCE),
     bands_cover_what_they_claim,
 ]

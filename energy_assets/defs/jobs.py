@@ -9,6 +9,7 @@ import dagster as dg
 from energy_assets.contracts import Window
 from energy_assets.defs.message_sensor import MESSAGES_JOB, hash_of, new_segments
 from energy_assets.defs.partitions import DAILY
+from energy_assets.defs.profile_sensor import first_profiles
 from energy_assets.defs.weather import weather_issue
 from energy_assets.lake import Lake
 from energy_assets.readings.cleaning import DAYS_AT_ONCE, changed_window, stale_days_query
@@ -30,7 +31,8 @@ _SETTLEMENT_KEYS = ("settlement/days", "settlement/pools", "settlement/statement
 # Without partitions: what hangs on the newest of everything. The night makes them once, with the delivery.
 _STANDING_KEYS = ("settlement/to_date", "ledger/entries", "ledger/checkpoints")
 _DELIVERY_KEYS = (
-    *("features/load", "forecasts/load", "prices/wholesale", "prices/wholesale_members"),
+    *("features/load", "forecasts/load", "forecasts/peaks", "forecasts/recipes"),
+    *("prices/wholesale", "prices/wholesale_members"),
     *("prices/curves", "prices/days", "prices/horizon"),
     *("ledger/price_ledger", "ledger/promotion_ledger", "marts/outlook"),
     *_STANDING_KEYS,
@@ -71,7 +73,7 @@ DELIVERY_JOB = dg.define_asset_job(
 )
 SKILL_JOB = dg.define_asset_job(
     "skill",
-    _selection("forecasts/skill"),
+    _selection("forecasts/skill", "forecasts/evidence"),
     description="Measured error of past forecasts.",
 )
 TRAINING_JOB = dg.define_asset_job("training", _selection("models/load"), description="Train and register models.")
@@ -310,4 +312,4 @@ SCHEDULES = [
     weekly_profiles,
     weekly_upkeep,
 ]
-SENSORS = [changed_sources, new_segments, changed_readings]
+SENSORS = [changed_sources, new_segments, changed_readings, first_profiles]

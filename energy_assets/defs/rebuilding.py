@@ -12,12 +12,21 @@ from typing import get_args
 
 import polars as pl
 
-from energy_assets.contracts import FORECASTS_LOAD, METERS, PREMISES, READINGS_INTERVAL, SITES, Window
+from energy_assets.contracts import (
+    FORECASTS_LOAD,
+    FORECASTS_RECIPES,
+    METERS,
+    PREMISES,
+    READINGS_INTERVAL,
+    SITES,
+    Window,
+)
 from energy_assets.defs.features import stored_features
 from energy_assets.defs.forecasts import READ_COLUMNS
 from energy_assets.errors import LakeError
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.ladder import Champion
+from energy_assets.forecasts.learning import learned_of
 from energy_assets.forecasts.standing import HISTORY
 from energy_assets.lake import Lake
 from energy_assets.models.registry import Reason, Registry, UnresolvedModelError, registered_name
@@ -65,7 +74,7 @@ def rebuild(lake: Lake, registry: Registry, *, issued_at_utc: datetime) -> Rebui
     )
     features, fingerprint = stored_features(lake, issued_at=issued_at_utc, snapshot_id=snapshot_id)
     versions = tuple(sorted(published["model_version"].drop_nulls().unique()))
-    rows = forecast_delivery(
+    made = forecast_delivery(
         features,
         readings=readings,
         meters=meters,
@@ -75,8 +84,9 @@ def rebuild(lake: Lake, registry: Registry, *, issued_at_utc: datetime) -> Rebui
         issued_at_utc=issued_at_utc,
         features_hash=fingerprint,
         seed=issued_at_utc.toordinal(),
+        learned=learned_of(lake.read(FORECASTS_RECIPES, window)),
     )
-    rows = FORECASTS_LOAD.conform(rows).sort(FORECASTS_LOAD.key)
+    rows = FORECASTS_LOAD.conform(made.rows).sort(FORECASTS_LOAD.key)
     return Rebuilt(
         rows=rows,
         published=published,

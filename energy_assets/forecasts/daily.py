@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from energy_assets.features.horizon import DELIVERY_DATE, Horizon
 from energy_assets.forecasts.analogues import analogue_quantiles
+from energy_assets.forecasts.centre import centred
 from energy_assets.forecasts.hierarchy import aggregate
 from energy_assets.forecasts.ladder import Champion, Widening, forecast_meters
-from energy_assets.forecasts.scenarios import Dependence
+from energy_assets.forecasts.learning import Learned, recipe_of
 from energy_assets.forecasts.slots import delivery_slots
 from energy_assets.forecasts.standing import standing
 
-DEFAULT_WIDENING: Widening = {}
+NOTHING_LEARNED = Learned()
 """No rung is widened until past forecasts say that it must be: each carries its own spread, measured on real meters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One issue: rows of `forecasts.load`, `forecasts.peaks` and `forecasts.recipes`."""
+
+    rows: pl.DataFrame
+    peaks: pl.DataFrame
+    recipe: pl.DataFrame
 
 
 def forecast_delivery(
@@ -30,10 +41,9 @@ def forecast_delivery(
     issued_at_utc: datetime,
     features_hash: str,
     seed: int,
-    dependence: Dependence | None = None,
-    widening: Widening | None = None,
-) -> pl.DataFrame:
-    """Return the rows of `forecasts.load` of one issue: every meter in service, premise, site and the portfolio.
+    learned: Learned = NOTHING_LEARNED,
+) -> Delivery:
+    """Return the forecast of one issue: every meter in service, premise, site and the portfolio.
 
     Args:
         features: feature rows of the issue, from `features.matrix.build_features`; rows may be missing.
@@ -44,9 +54,8 @@ def forecast_delivery(
         champions: what the registry answered by registered name, a loaded model or the error with its reason.
         issued_at_utc: the delivery date is the day after.
         features_hash: fingerprint of `features`.
-        seed: of the scenarios behind the bands of sums.
-        dependence: correlation of errors, as `learning` estimates it; its defaults where nothing was learnt.
-        widening: factors on the bands by rung, as `learning.widening_of` measures them; defaults likewise.
+        seed: of the scenarios behind bands and peaks of sums.
+        learned: widths, centre and dependence, as `learning.learned_from` finds them in what was measured by then.
     """
     rows = forecast_issue(
         features,
@@ -57,10 +66,15 @@ def forecast_delivery(
         champions=champions,
         issued_at_utc=issued_at_utc,
         features_hash=features_hash,
-        widening=widening,
+        widening=learned.widening,
     )
-    sums = aggregate(rows, meters=meters, dependence=dependence or Dependence(), seed=seed)
-    return pl.concat([rows, sums])
+    rows = centred(rows, shares=learned.centre)
+    sums = aggregate(rows, meters=meters, sites=sites, dependence=learned.dependence, seed=seed)
+    return Delivery(
+        rows=pl.concat([rows, sums.rows]),
+        peaks=sums.peaks,
+        recipe=recipe_of(learned, issued_at_utc=issued_at_utc, seed=seed),
+    )
 
 
 def forecast_issue(
@@ -76,7 +90,7 @@ def forecast_issue(
     widening: Widening | None = None,
     horizon: Horizon = DELIVERY_DATE,
 ) -> pl.DataFrame:
-    """Return the meter rows of `forecast_delivery`, for any horizon: what night and back-test have in common."""
+    """Return the meter rows of an issue, for any horizon: what night and back-test have in common."""
     return forecast_meters(
         features,
         slots=delivery_slots(meters, sites=sites, issued_at_utc=issued_at_utc, horizon=horizon),
@@ -84,5 +98,5 @@ def forecast_issue(
         champions=champions,
         analogue=analogue_quantiles,
         features_hash=features_hash,
-        widening={**DEFAULT_WIDENING, **(widening or {})},
+        widening=widening or {},
     )

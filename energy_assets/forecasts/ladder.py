@@ -43,7 +43,7 @@ _NO_OBSTACLE = _NOTHING.select(*KEY, obstacle=pl.lit(None, pl.String))
 _log = logging.getLogger(__name__)
 
 Widening = Mapping[str, float]
-"""Factor on the deviations from the median by rung; 1 where a rung is missing. `skill.widening_of` measures it."""
+"""Factor on the deviations from the median by rung; 1 where a rung is missing. `learning` measures it."""
 
 
 def forecast_meters(

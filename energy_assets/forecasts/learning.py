@@ -1,57 +1,163 @@
-"""What past forecasts and readings teach the next ones: how wide each rung's band must be, how errors hang together."""
+"""What past forecasts and readings teach the next ones: widths of bands, the centre, and how errors hang together.
+
+Every measured issue leaves counts (`forecasts.evidence`); a night pools those of the weeks before it, the newer the
+more, and draws each parameter to what it would be without evidence, the less the fewer issues speak. What was found
+and applied is kept with the issue (`forecasts.recipes`), so that it can be made again.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 
-from energy_assets.contracts import QUANTILE_COLUMNS
+from energy_assets.contracts import FORECASTS_RECIPES, UTC_TIME
 from energy_assets.forecasts.ladder import Widening
-from energy_assets.forecasts.scenarios import LEVEL_SCORES
+from energy_assets.forecasts.scenarios import SCENARIOS, Dependence
 
+MEMORY = timedelta(days=42)
+MEASURED_AFTER = timedelta(days=3)
+"""Until all readings of an issue's slots are there: nothing younger is learned from."""
+CENTRES = (0.0, 0.25, 0.5, 0.75, 1.0)
+CORRELATIONS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.95)
+BIN_STEP = 1.05
+"""Classes of errors in half-bands grow by this factor."""
+BINS = 60
+_HALF_LIFE_DAYS = 14.0
 _FEWEST_ROWS = 500
-_OUTERMOST_SCORE = 3.0
+_ISSUES_OF_DOUBT = 3.0
+_NARROWEST, _WIDEST = 0.5, 3.0
+_NOMINAL = 0.8
+_MOST_PERSISTENT = 0.98
+_LEVELS = {"across_portfolio": "covered_portfolio", "within_site": "covered_site", "within_premise": "covered_premise"}
+_ALL = "all"
 
 
-def widening_of(compared: pl.DataFrame, *, applied: Widening) -> dict[str, float]:
-    """Return by rung the widening with which the q10-q90 bands would have covered 80 %.
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What is applied to an issue; without evidence, nothing is.
 
-    `compared` is what `actuals.with_actuals` returns, `applied` the widening with which it was published. Rungs with
-    fewer than 500 measured meter slots are left out. The factor on what was applied is the 0.8 quantile of the error
-    in half-bands (split-conformal, Romano, Patterson and Candès 2019), the result within 0.5 to 3.
+    Attributes:
+        widening: factor on the bands, by rung.
+        centre: how far the median of each meter moves to the mean of its distribution, by kind. Sums of medians of
+            skewed loads are too small; the mean adds up.
+        dependence: of scenarios, by kind.
     """
-    above = pl.col("actual_kwh") >= pl.col("q50")
-    error = (pl.col("actual_kwh") - pl.col("q50")).abs()
-    half = pl.when(above).then(pl.col("q90") - pl.col("q50")).otherwise(pl.col("q50") - pl.col("q10"))
-    factors = (
-        compared.filter(pl.col("node_kind") == "meter", pl.col("actual_kwh").is_not_null())
-        .with_columns(in_half_bands=error / half)
-        .filter(~pl.col("in_half_bands").is_nan())
-        .group_by("method")
-        .agg(rows=pl.len(), factor=pl.col("in_half_bands").quantile(0.8, "higher"))
-        .filter(pl.col("rows") >= _FEWEST_ROWS)
-        .sort("method")
+
+    widening: Widening = field(default_factory=dict)
+    centre: Mapping[str, float] = field(default_factory=dict)
+    dependence: Mapping[str, Dependence] = field(default_factory=dict)
+
+
+def learned_from(evidence: pl.DataFrame, *, issued_at_utc: datetime) -> Learned:
+    """Return what rows of `forecasts.evidence` teach an issue; those of issues less than three days old are not seen.
+
+    Widening: the 0.8 quantile of the errors in half-bands that were not widened (split-conformal, Romano, Patterson and
+    Candès 2019). Centre: the least sum of relative errors of meters and of sums. Dependence: the correlation with which
+    80 % of the sums had lain in their bands.
+    """
+    known = evidence.filter(
+        pl.col("issued_at_utc") <= issued_at_utc - MEASURED_AFTER, pl.col("issued_at_utc") > issued_at_utc - MEMORY
     )
-    measured = factors.select("method", "factor").iter_rows()
-    return {rung: min(max(applied.get(rung, 1.0) * factor, 0.5), 3.0) for rung, factor in measured}
+    age = (pl.lit(issued_at_utc, UTC_TIME) - pl.col("issued_at_utc")).dt.total_hours() / 24
+    weight = 0.5 ** (age / _HALF_LIFE_DAYS)
+    # Sorting inside the group fixes the order of addition, which decides the last bit.
+    pooled = (
+        known.sort("issued_at_utc")
+        .group_by("statistic", "subject", "bin", maintain_order=True)
+        .agg(slots=(pl.col("slots") * weight).sum(), total=(pl.col("total") * weight).sum())
+        .sort("statistic", "subject", "bin")
+    )
+    issues = dict(known.group_by("subject").agg(pl.col("issued_at_utc").n_unique()).iter_rows())
+    measured = dict(known.filter(statistic="half_bands").group_by("subject").agg(pl.col("slots").sum()).iter_rows())
+    tables = pooled.partition_by("statistic", "subject", as_dict=True)
+    kinds = sorted({str(subject) for statistic, subject in tables if str(statistic) != "half_bands"})
+    return Learned(
+        widening={
+            str(rung): _trusted(_factor(group), prior=1.0, issues=issues[rung])
+            for (statistic, rung), group in sorted(tables.items(), key=str)
+            if statistic == "half_bands" and measured[rung] >= _FEWEST_ROWS
+        },
+        centre={
+            kind: _centre(tables["centre_of_meters", kind], tables["centre_of_sums", kind], issues=issues[kind])
+            for kind in kinds
+            if ("centre_of_meters", kind) in tables and ("centre_of_sums", kind) in tables
+        },
+        dependence={kind: _dependence(tables, kind=kind, issues=issues[kind]) for kind in kinds},
+    )
 
 
-def normal_scores(compared: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame:
-    """Return meter_id, premise_id, site_id, starts_at_utc and score for `scenarios.estimate_dependence`.
+def recipe_of(learned: Learned, *, issued_at_utc: datetime, seed: int, scenarios: int = SCENARIOS) -> pl.DataFrame:
+    """Return rows of `forecasts.recipes` that say what an issue is made with."""
+    rows = [("seed", _ALL, float(seed)), ("scenarios", _ALL, float(scenarios))]
+    rows += [("widening", rung, factor) for rung, factor in learned.widening.items()]
+    rows += [("centre", kind, share) for kind, share in learned.centre.items()]
+    rows += [(name, kind, value) for kind, each in learned.dependence.items() for name, value in vars(each).items()]
+    made = pl.DataFrame(rows, schema={"parameter": pl.String, "subject": pl.String, "value": pl.Float64}, orient="row")
+    return FORECASTS_RECIPES.conform(
+        made.with_columns(issued_at_utc=pl.lit(issued_at_utc, UTC_TIME)).sort("parameter", "subject")
+    )
 
-    The score is the standard normal quantile at which the reading lies in its own forecast, linear between levels and
-    cut at three standard deviations.
-    """
-    rows = compared.filter(pl.col("node_kind") == "meter", pl.col("actual_kwh").is_not_null())
-    rows = rows.rename({"node_id": "meter_id"}).drop("site_id")
-    rows = rows.join(meters.select("meter_id", "premise_id", "site_id"), on="meter_id", how="inner", validate="m:1")
-    quantiles = rows.select(QUANTILE_COLUMNS).to_numpy()
-    actual = rows["actual_kwh"].to_numpy()
-    segment = np.clip((actual[:, None] >= quantiles).sum(axis=1) - 1, 0, quantiles.shape[1] - 2)
-    index = np.arange(len(actual))
-    low, high = quantiles[index, segment], quantiles[index, segment + 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(high > low, (actual - low) / (high - low), np.sign(actual - low))
-    knots = LEVEL_SCORES.astype(np.float64)
-    score = np.clip(knots[segment] + share * np.diff(knots)[segment], -_OUTERMOST_SCORE, _OUTERMOST_SCORE)
-    return rows.select("meter_id", "premise_id", "site_id", "starts_at_utc").with_columns(score=pl.Series(score))
+
+def learned_of(recipe: pl.DataFrame) -> Learned:
+    """Return what an issue was made with from its rows of `forecasts.recipes`."""
+    values: dict[str, dict[str, float]] = {}
+    for parameter, subject, value in recipe.select("parameter", "subject", "value").iter_rows():
+        values.setdefault(parameter, {})[subject] = value
+    kinds = values.get("within_site", {})
+    return Learned(
+        widening=values.get("widening", {}),
+        centre=values.get("centre", {}),
+        dependence={
+            kind: Dependence(**{name: values[name][kind] for name in (*_LEVELS, "hour_to_hour")}) for kind in kinds
+        },
+    )
+
+
+def _trusted(found: float, *, prior: float, issues: int) -> float:
+    """Return what was found, drawn to what holds without evidence as if that were known from three issues."""
+    return float((found * issues + prior * _ISSUES_OF_DOUBT) / (issues + _ISSUES_OF_DOUBT))
+
+
+def _factor(group: pl.DataFrame) -> float:
+    """Return the 0.8 quantile of errors in half-bands from their classes."""
+    share = np.cumsum(group["slots"].to_numpy()) / group["slots"].sum()
+    at = int(np.searchsorted(share, _NOMINAL))
+    below = share[at - 1] if at else 0.0
+    inside = (_NOMINAL - below) / max(share[at] - below, 1e-12)
+    return float(np.clip(BIN_STEP ** (group["bin"][at] + inside), _NARROWEST, _WIDEST))
+
+
+def _centre(of_meters: pl.DataFrame, of_sums: pl.DataFrame, *, issues: int) -> float:
+    """Return the share of the way from median to mean with the least relative error of meters and of sums together."""
+    errors = [each.sort("bin")["total"].to_numpy() for each in (of_meters, of_sums)]
+    together = sum(each / max(each[0], 1e-12) for each in errors)
+    best = CENTRES[int(np.argmin(together))]
+    return _trusted(best, prior=0.0, issues=issues)
+
+
+def _dependence(tables: Mapping[tuple[object, ...], pl.DataFrame], *, kind: str, issues: int) -> Dependence:
+    plain = Dependence()
+    found: dict[str, float] = {}
+    least = 0.0
+    for name, statistic in _LEVELS.items():
+        value = getattr(plain, name)
+        if (statistic, kind) in tables:
+            value = _trusted(_correlation(tables[statistic, kind]), prior=value, issues=issues)
+        found[name] = least = max(least, value)
+    hours = plain.hour_to_hour
+    if ("hour_to_hour", kind) in tables:
+        products, squares = tables["hour_to_hour", kind].sort("bin")["total"].to_list()
+        hours = _trusted(
+            float(np.clip(products / max(squares, 1e-12), 0, _MOST_PERSISTENT)), prior=hours, issues=issues
+        )
+    return Dependence(**found, hour_to_hour=hours)
+
+
+def _correlation(group: pl.DataFrame) -> float:
+    """Return the correlation at which 80 % of the sums had been covered, linear between those that were tried."""
+    covered = group.sort("bin").select(pl.col("total") / pl.col("slots")).to_series().to_numpy()
+    return float(np.interp(_NOMINAL, np.maximum.accumulate(covered), CORRELATIONS))

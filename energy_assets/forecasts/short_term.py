@@ -17,6 +17,7 @@ from energy_assets.contracts import LEVELS, QUANTILE_COLUMNS
 from energy_assets.errors import ModelError
 from energy_assets.features.horizon import Horizon
 from energy_assets.features.matrix import Thinning, build_features
+from energy_assets.forecasts.centre import KIND
 from energy_assets.forecasts.daily import forecast_issue
 from energy_assets.forecasts.ladder import Champion
 from energy_assets.forecasts.outcomes import joint_scenarios
@@ -148,16 +149,18 @@ def sums_of(intervals: pl.DataFrame, *, meters: pl.DataFrame, seed: int) -> pl.D
         return intervals.select(meter_id="node_id", issued_at_utc="issued_at_utc").with_columns(
             pl.lit(None, pl.Float64).alias("hours"), *(pl.lit(None, dtype).alias(n) for n, dtype in quantiles.items())
         )
-    dependence = Dependence(hour_to_hour=_PERSISTENCE)
+    kinds = meters.select(KIND.unique()).to_series()
+    dependence = dict.fromkeys(kinds, Dependence(hour_to_hour=_PERSISTENCE))
     drawn = joint_scenarios(intervals, meters=meters, dependence=dependence, seed=seed, scenarios=_SCENARIOS)
     rows = []
     for meter_id in intervals["node_id"].unique().sort():
-        total = drawn.of(meter_id).energy_kwh.sum(axis=1)
+        of_meter = drawn.of(meter_id)
+        total = of_meter.energy_kwh.sum(axis=1)
         rows.append(
             {
                 "meter_id": meter_id,
                 "issued_at_utc": intervals["issued_at_utc"][0],
-                "hours": drawn.energies_kwh[meter_id].shape[1] * drawn.minutes[meter_id] / 60,
+                "hours": of_meter.energy_kwh.shape[1] * of_meter.minutes / 60,
                 **dict(zip(QUANTILE_COLUMNS, np.quantile(total, list(LEVELS.values())).tolist(), strict=True)),
             }
         )

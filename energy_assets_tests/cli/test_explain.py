@@ -59,7 +59,7 @@ def published(home: Path) -> Iterator[Instance]:
         issued_at_utc=ISSUED,
         features_hash=fingerprint,
         seed=1,
-    )
+    ).rows
     lake.append(FORECASTS_LOAD, forecasts)
     yield made
     lake.close()

@@ -62,7 +62,7 @@ def tonight(instance: Instance) -> pl.DataFrame:
         issued_at_utc=issued,
         features_hash="x",
         seed=1,
-    ).drop("model_version")
+    ).rows.drop("model_version")
 
 
 def test_the_whole_life_of_a_champion(instance: Instance) -> None:

@@ -66,6 +66,7 @@ def test_numbers_are_those_of_the_nightly_functions(tmp_path: Path):
         return build_features(
             inputs.readings, meters=inputs.meters, sites=inputs.sites, premises=inputs.premises, issues=issues,
             weather=inputs.weather.as_known(issues, horizon=timedelta(days=2)), horizon=horizon,
+            observed=inputs.weather.observed,
         )  # fmt: skip
 
     known = known_by(features_of(past), trained_at=trained_at)
@@ -84,7 +85,7 @@ def test_numbers_are_those_of_the_nightly_functions(tmp_path: Path):
         issued_at_utc=issue,
         features_hash="f",
         seed=1,
-    ).filter(pl.col("node_kind") == "meter", pl.col("starts_at_utc") < issue + timedelta(hours=24))
+    ).rows.filter(pl.col("node_kind") == "meter", pl.col("starts_at_utc") < issue + timedelta(hours=24))
     columns = ["meter_id", "starts_at_utc", *QUANTILE_COLUMNS, "method", "rung", "reason"]
     ours = run(inputs).forecasts.filter(issued_at_utc=issue).select(columns)
     assert ours.equals(nightly.rename({"node_id": "meter_id"}).select(columns).sort("meter_id", "starts_at_utc"))

@@ -33,7 +33,7 @@ def forecast(
         issued_at_utc=given.ISSUE,
         features_hash="f",
         seed=1,
-    )
+    ).rows
 
 
 def meter_rows(forecasts: pl.DataFrame, meter: str | None = None) -> pl.DataFrame:

@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from energy_assets.cli import app
-from energy_assets.contracts import FORECASTS_LOAD, METERS, SITES
+from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_RECIPES, METERS, SITES
 from energy_assets.errors import ContractError, LakeError
 from energy_assets.lake import Lake
 from energy_assets.settings import load_settings
 from energy_assets_tests.forecasts import portfolio as given
-from energy_assets_tests.forecasts.test_outcomes import PUBLISHED
+from energy_assets_tests.forecasts.test_outcomes import DELIVERY, PUBLISHED
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def publish() -> None:
     lake = Lake.from_settings(load_settings())
+    lake.replace(FORECASTS_RECIPES, DELIVERY.recipe)
     for table, rows in ((FORECASTS_LOAD, PUBLISHED), (METERS, given.METER_ROWS), (SITES, given.SITE_ROWS)):
         lake.replace(table, rows)
     lake.close()

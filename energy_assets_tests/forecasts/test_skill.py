@@ -9,8 +9,7 @@ import pytest
 from energy_assets.contracts import FORECASTS_LOAD, LEVELS, QUANTILE_COLUMNS, READINGS_INTERVAL, UTC_TIME
 from energy_assets.forecasts.actuals import with_actuals
 from energy_assets.forecasts.hierarchy import aggregate
-from energy_assets.forecasts.learning import normal_scores, widening_of
-from energy_assets.forecasts.scenarios import LEVEL_SCORES, Dependence
+from energy_assets.forecasts.scenarios import LEVEL_SCORES
 from energy_assets.forecasts.skill import judge_coverage, judge_plausibility, measure_skill
 from energy_assets.forecasts.standing import standing
 from energy_assets_tests.forecasts import portfolio as given
@@ -118,7 +117,7 @@ def test_nothing_is_measured_without_enough_energy(actual):
 def test_node_is_measured_only_where_all_members_are():
     pair = given.METER_ROWS.filter(pl.col("meter_id").is_in(["t.f.electricity", "t.f.electricity.pv"]))
     forecasts = constant_forecast(pair, medians=[5.0] * 8)
-    forecasts = pl.concat([forecasts, aggregate(forecasts, meters=pair, dependence=Dependence(), seed=1)])
+    forecasts = pl.concat([forecasts, aggregate(forecasts, meters=pair, seed=1).rows])
     readings = pl.concat(
         [
             hourly([6.0] * 8, starts=given.ISSUE, meter="t.f.electricity"),
@@ -188,27 +187,3 @@ def test_coverage_of_nothing_holds_and_says_so():
     )
     assert judged.holds
     assert "nothing measured yet" in judged.evidence
-
-
-def drawn(sigma: float, *, half: float, slots: int = 1500) -> pl.DataFrame:
-    actual = np.random.default_rng(2).normal(100, sigma, slots).tolist()
-    return with_actuals(
-        constant_forecast(medians=[100.0] * slots, half=half),
-        readings=hourly(actual, starts=given.ISSUE),
-        meters=ONE_METER,
-        sites=given.SITE_ROWS,
-    )
-
-
-def test_widening_makes_bands_cover_four_fifths():
-    # Right half band of a normal error is 1.2816 sigma; the published one is half of it.
-    factors = widening_of(drawn(1.0, half=0.6408), applied={"champion": 1.0})
-    assert factors["champion"] == pytest.approx(2.0, rel=0.06)
-    assert widening_of(drawn(1.0, half=0.6408), applied={"champion": 1.2})["champion"] == pytest.approx(2.4, rel=0.06)
-    assert widening_of(drawn(1.0, half=1.0, slots=100), applied={}) == {}
-
-
-def test_scores_of_honest_forecasts_are_the_errors_in_standard_deviations():
-    compared = drawn(1.0, half=1.2815516)
-    scores = normal_scores(compared, meters=ONE_METER)["score"].to_numpy()
-    assert scores == pytest.approx(np.clip(compared["actual_kwh"].to_numpy() - 100, -3, 3), abs=1e-5)

@@ -1,0 +1,171 @@
+"""What measured nights teach: widths that reach their coverage night by night, the centre, dependence, and no less."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from energy_assets.contracts import FORECASTS_EVIDENCE, FORECASTS_LOAD, FORECASTS_RECIPES, METERS, QUANTILE_COLUMNS
+from energy_assets.forecasts.centre import centred, mean_of_quantiles, median_before
+from energy_assets.forecasts.evidence import evidence_of
+from energy_assets.forecasts.learning import CENTRES, MEASURED_AFTER, Learned, learned_from, learned_of, recipe_of
+from energy_assets.forecasts.scenarios import LEVEL_SCORES, Dependence
+
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+KIND = "electricity|consumption"
+SITES, PREMISES, EACH, HOURS = 4, 3, 4, 24
+
+
+def registered() -> pl.DataFrame:
+    rows = [
+        {
+            "meter_id": f"s{site}.p{premise}.m{number}",
+            "premise_id": f"s{site}.p{premise}",
+            "site_id": f"s{site}",
+            "commodity": "electricity",
+            "direction": "consumption",
+            "measure": "interval_energy",
+            "unit": "kWh",
+            "interval_minutes": 60,
+            "source": "t",
+        }
+        for site in range(SITES)
+        for premise in range(PREMISES)
+        for number in range(EACH)
+    ]
+    return METERS.conform(pl.DataFrame(rows))
+
+
+METER_ROWS = registered()
+
+
+def night(
+    number: int, errors: np.ndarray, *, deviations: np.ndarray, learned: Learned, method: str = "champion"
+) -> pl.DataFrame:
+    """Return a compared issue: median 100, a band of `deviations` [level] and what the recipe makes of it.
+
+    `errors` are [meter, hour].
+    """
+    issued = FIRST + timedelta(days=number)
+    made = METER_ROWS.select(
+        node_id="meter_id", node_kind=pl.lit("meter"), site_id="site_id", commodity="commodity", direction="direction"
+    ).join(pl.DataFrame({"hour": range(HOURS)}), how="cross")
+    factor = learned.widening.get(method, 1.0)
+    rows = made.select(
+        pl.exclude("hour"),
+        issued_at_utc=pl.lit(issued),
+        starts_at_utc=pl.lit(issued) + pl.duration(hours="hour"),
+        interval_minutes=pl.lit(60),
+        method=pl.lit(method),
+        rung=pl.lit(0),
+        features_hash=pl.lit("f"),
+        **{name: pl.lit(100 + float(each) * factor) for name, each in zip(QUANTILE_COLUMNS, deviations, strict=True)},
+    )
+    rows = centred(FORECASTS_LOAD.conform(rows), shares=learned.centre)
+    return rows.with_columns(actual_kwh=pl.Series(100 + errors.ravel()))
+
+
+def drawn_errors(number: int, dependence: Dependence) -> np.ndarray:
+    """Return normal errors [meter, hour] of standard deviation 1 with a dependence."""
+    draw = np.random.default_rng(number).standard_normal
+    weights = dependence.weights()
+    shapes = ((1, 1, 1), (SITES, 1, 1), (SITES, PREMISES, 1), (SITES, PREMISES, EACH))
+    score = sum(weight * draw((*shape, HOURS)) for weight, shape in zip(weights, shapes, strict=True))
+    return np.broadcast_to(score, (SITES, PREMISES, EACH, HOURS)).reshape(-1, HOURS)
+
+
+def nights(
+    count: int, *, deviations: np.ndarray, dependence: Dependence, method: str = "champion"
+) -> tuple[list[Learned], list[pl.DataFrame]]:
+    """Return what was applied on each night, each learned from those before it, and what came of it."""
+    evidence, applied, compared = FORECASTS_EVIDENCE.empty(), [], []
+    for number in range(count):
+        issued = FIRST + timedelta(days=number)
+        learned = learned_from(evidence, issued_at_utc=issued)
+        recipe = recipe_of(learned, issued_at_utc=issued, seed=1)
+        made = night(number, drawn_errors(number, dependence), deviations=deviations, learned=learned, method=method)
+        evidence = pl.concat([evidence, evidence_of(made, recipes=recipe, meters=METER_ROWS)])
+        applied.append(learned)
+        compared.append(made)
+    return applied, compared
+
+
+@pytest.mark.parametrize("method", ["champion", "without_weather", "analogue", "peers", "climatology"])
+@pytest.mark.parametrize("true", [0.6, 1.0, 1.8], ids=["too-wide", "right", "too-narrow"])
+def test_bands_of_every_rung_come_to_cover_four_fifths(method: str, true: float):
+    """A band made for errors of 1 where they are `true` covers 80 % within five points after three weeks."""
+    applied, compared = nights(24, deviations=LEVEL_SCORES / true, dependence=Dependence(), method=method)
+    assert applied[2].widening == {}  # nothing younger than three days has been measured
+    assert applied[-1].widening[method] == pytest.approx(true, rel=0.1)
+    late = pl.concat(compared[-6:])
+    assert late.select(pl.col("actual_kwh").is_between("q10", "q90").mean()).item() == pytest.approx(0.8, abs=0.05)
+
+
+def test_dependence_is_learned_at_every_level():
+    true = Dependence(across_portfolio=0.1, within_site=0.3, within_premise=0.6)
+    applied, _ = nights(40, deviations=LEVEL_SCORES, dependence=true)
+    found = applied[-1].dependence[KIND]
+    assert found.within_premise == pytest.approx(0.6, abs=0.12)
+    assert found.within_site == pytest.approx(0.3, abs=0.12)
+    assert found.across_portfolio == pytest.approx(0.1, abs=0.1)
+    assert found.hour_to_hour < 0.2  # drawn without persistence, and doubt draws it up a little
+
+
+def test_the_centre_moves_for_skewed_meters_only():
+    """Exponential errors of mean zero: their median lies at log 2 - 1, sums of medians at as much for each meter."""
+
+    def learned(errors: np.ndarray, quantiles: np.ndarray) -> float:
+        made = [night(each, errors[each], deviations=quantiles, learned=Learned()) for each in range(20)]
+        evidence = evidence_of(pl.concat(made), recipes=FORECASTS_RECIPES.empty(), meters=METER_ROWS)
+        return learned_from(evidence, issued_at_utc=FIRST + timedelta(days=25)).centre[KIND]
+
+    shape = (20, METER_ROWS.height, HOURS)
+    skewed = 20 * (np.random.default_rng(1).exponential(1.0, shape) - 1)
+    levels = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
+    assert learned(skewed, 20 * (-np.log(1 - levels) - 1)) >= 0.5
+    assert learned(np.random.default_rng(1).normal(0, 20, shape), 20 * LEVEL_SCORES) < 0.1
+
+
+def test_what_was_moved_can_be_taken_back():
+    rows = night(0, np.zeros((METER_ROWS.height, HOURS)), deviations=LEVEL_SCORES**3, learned=Learned())
+    skewed = rows.with_columns(pl.col("q90") + 3, pl.col("q95") + 9)
+    moved = centred(skewed, shares={KIND: 0.5})
+    assert moved.select((pl.col("q50") > skewed["q50"]).all()).item()
+    expected = skewed.select(pl.col("q50") + 0.5 * (mean_of_quantiles() - pl.col("q50"))).to_series()
+    within = expected <= skewed["q75"]
+    assert moved["q50"].filter(within).to_numpy() == pytest.approx(expected.filter(within).to_numpy())
+    back = moved.filter(within).select(median_before(pl.lit(0.5))).to_series().to_numpy()
+    assert back == pytest.approx(skewed["q50"].filter(within).to_numpy())
+
+
+def test_a_recipe_says_what_was_learned():
+    learned = Learned(
+        widening={"analogue": 1.3},
+        centre={KIND: 0.4},
+        dependence={KIND: Dependence(across_portfolio=0.01, within_site=0.1, within_premise=0.2, hour_to_hour=0.7)},
+    )
+    recipe = recipe_of(learned, issued_at_utc=FIRST, seed=7, scenarios=100)
+    assert learned_of(recipe) == learned
+    assert dict(recipe.filter(subject="all").select("parameter", "value").iter_rows()) == {"seed": 7, "scenarios": 100}
+    assert learned_of(FORECASTS_RECIPES.empty()) == Learned()
+
+
+def test_what_was_not_known_then_teaches_nothing():
+    _, compared = nights(6, deviations=LEVEL_SCORES / 2, dependence=Dependence())
+    evidence = evidence_of(pl.concat(compared), recipes=FORECASTS_RECIPES.empty(), meters=METER_ROWS)
+    at = FIRST + timedelta(days=4)
+    known = evidence.filter(pl.col("issued_at_utc") <= at - MEASURED_AFTER)
+    assert known.height < evidence.height
+    assert learned_from(evidence, issued_at_utc=at) == learned_from(known, issued_at_utc=at)
+    assert learned_from(evidence.sample(fraction=1, shuffle=True, seed=1), issued_at_utc=at) == learned_from(
+        evidence, issued_at_utc=at
+    )
+    assert learned_from(evidence, issued_at_utc=FIRST) == Learned()
+
+
+def test_nothing_measured_leaves_no_evidence():
+    made = night(0, np.zeros((METER_ROWS.height, HOURS)), deviations=LEVEL_SCORES, learned=Learned())
+    unread = made.with_columns(actual_kwh=pl.lit(None, pl.Float64))
+    assert evidence_of(unread, recipes=FORECASTS_RECIPES.empty(), meters=METER_ROWS).is_empty()
+    assert len(CENTRES) == 5
