@@ -18,7 +18,7 @@ import polars as pl
 from energy_assets.errors import ContractError, SourceError
 from energy_assets.prices.days import day_slots
 from energy_assets.prices.exchange import curve_csv, curve_document, openadr_event, utc_text
-from energy_assets.prices.times import read_table, with_utc
+from energy_assets.prices.times import read_timed
 from energy_assets.prices.welfare import PriceCurve, price_curve
 from energy_assets.prices.zones import ZoneConfig, load_zone
 
@@ -124,7 +124,7 @@ def read_net_load(path: Path) -> pl.DataFrame:
     Raises:
         SourceError: the file cannot be read, or starts_at_utc is not a time.
     """
-    return with_utc(read_table(path, subject="Net load"), path=path, subject="Net load")
+    return read_timed(path, what="Net load")
 
 
 def report(curves: list[PriceCurve], *, zone: ZoneConfig, skipped: Mapping[date, str]) -> dict[str, object]:

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
-from energy_assets.errors import ConfigError, SourceError
+from energy_assets.errors import ConfigError
 from energy_assets.prices.blocks import SupplyBlock
 from energy_assets.prices.declared import Frozen
-from energy_assets.prices.times import read_table
+from energy_assets.readings.own_files import read_typed_table
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,10 +47,7 @@ def fitted_blocks(history: SupplyHistory, *, folder: Path) -> tuple[SupplyBlock,
         ConfigError: there are too few rows for the steps.
     """
     path = folder / history.file
-    frame = read_table(path, subject="Supply history")
-    absent = {history.load_column, history.price_column} - set(frame.columns)
-    if absent:
-        raise SourceError(f"Supply history {path} lacks {sorted(absent)}; it has {frame.columns}.")
+    frame = read_typed_table(path, what="Supply history", columns=(history.load_column, history.price_column))
     pair = frame.select(
         load=pl.col(history.load_column).cast(pl.Float64, strict=False),
         price=pl.col(history.price_column).cast(pl.Float64, strict=False),

@@ -19,7 +19,7 @@ from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import ConfigError, SourceError
 from energy_assets.prices.days import Floats
 from energy_assets.prices.declared import existing_timezone
-from energy_assets.prices.times import read_table, with_utc
+from energy_assets.prices.times import read_timed
 
 HOURS = 24
 PRICE_COLUMN = "price_per_mwh"
@@ -67,9 +67,7 @@ def read_market(path: Path) -> pl.DataFrame:
     Raises:
         SourceError: the file cannot be read, has no such columns, or repeats a time.
     """
-    frame = with_utc(read_table(path, subject="Market"), path=path, subject="Market")
-    if PRICE_COLUMN not in frame.columns:
-        raise SourceError(f"Market {path} lacks the column {PRICE_COLUMN}; it has {frame.columns}.")
+    frame = read_timed(path, what="Market", columns=(PRICE_COLUMN,))
     if frame["starts_at_utc"].is_duplicated().any():
         raise SourceError(f"Market {path} repeats a starts_at_utc; keep one row per hour.")
     drivers = [name for name, dtype in frame.schema.items() if dtype.is_numeric() and name != PRICE_COLUMN]

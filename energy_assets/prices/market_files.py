@@ -13,9 +13,11 @@ from energy_assets.prices.days import Floats
 from energy_assets.prices.fitted_supply import SupplyHistory, fitted_blocks
 from energy_assets.prices.horizon import extended_prices
 from energy_assets.prices.market import market_days, read_market
-from energy_assets.prices.times import read_table, with_utc
+from energy_assets.prices.times import read_timed
 from energy_assets.prices.wholesale import WholesaleForecast, forecast_wholesale
 from energy_assets.prices.zones import ZoneConfig
+
+_CURVE = ("price_units", "interval_minutes")
 
 
 def wholesale_file(
@@ -64,10 +66,9 @@ def horizon_file(curve_path: Path, *, zone: ZoneConfig, days: int, out_path: Pat
     Raises:
         SourceError: a file cannot be read or written, or lacks a column.
     """
-    curve = with_utc(read_table(curve_path, subject="Curve"), path=curve_path, subject="Curve")
-    absent = {"interval_minutes", "price_units", "export_price_units", "revision"} - set(curve.columns)
-    if absent or curve.is_empty():
-        raise SourceError(f"Curve {curve_path} lacks {sorted(absent)} or has no rows; give one of `energy price`.")
+    curve = read_timed(curve_path, what="Curve", columns=(*_CURVE, "export_price_units", "revision"))
+    if curve.is_empty():
+        raise SourceError(f"Curve file {curve_path} has no rows; give one of `energy price`.")
     newest = curve.sort("starts_at_utc").row(-1, named=True)
     made = extended_prices(
         curve,
@@ -87,10 +88,7 @@ def priced_slots(path: Path) -> pl.DataFrame:
     Raises:
         SourceError: the file is no curve.
     """
-    frame = with_utc(read_table(path, subject="Curve"), path=path, subject="Curve")
-    absent = {"price_units", "interval_minutes"} - set(frame.columns)
-    if absent:
-        raise SourceError(f"Curve {path} lacks {sorted(absent)}; give a .csv or .parquet of `energy price`.")
+    frame = read_timed(path, what="Curve", columns=_CURVE)
     if "revision" in frame.columns:
         frame = frame.sort("revision").group_by("starts_at_utc").last()
     return frame.sort("starts_at_utc").select(

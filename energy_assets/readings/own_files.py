@@ -27,8 +27,21 @@ def read_table(path: Path, *, what: str, columns: Sequence[str]) -> pl.DataFrame
     """Return the rows of a CSV or Parquet file that has at least `columns`; the cells of a CSV stay text.
 
     Raises:
-        SourceError: the file is absent, empty, torn, of another kind, or lacks a column.
+        SourceError: the file is absent, empty, torn, of another kind, lacks a column, or has no rows.
     """
+    return _with_rows(_opened(path, what=what, columns=columns, rows_inferred=0), path=path, what=what)
+
+
+def read_typed_table(path: Path, *, what: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Return likewise a file whose further columns are anybody's: those of a CSV that hold only numbers are numbers.
+
+    Raises:
+        SourceError: the file is absent, empty, torn, of another kind, or lacks a column; it may have no rows.
+    """
+    return _opened(path, what=what, columns=columns, rows_inferred=None)
+
+
+def _opened(path: Path, *, what: str, columns: Sequence[str], rows_inferred: int | None) -> pl.DataFrame:
     if not path.is_file():
         raise SourceError(f"{what} file {path} does not exist; give the path of a CSV or Parquet file.")
     if path.stat().st_size == 0:
@@ -37,7 +50,10 @@ def read_table(path: Path, *, what: str, columns: Sequence[str]) -> pl.DataFrame
     if not name.endswith((*_PARQUET, *_CSV)):
         raise SourceError(f"{what} file {path} is neither {', '.join(_CSV)} nor .parquet; convert or rename it.")
     try:
-        rows = pl.read_parquet(path) if name.endswith(_PARQUET) else pl.read_csv(path, infer_schema=False)
+        if name.endswith(_PARQUET):
+            rows = pl.read_parquet(path)
+        else:
+            rows = pl.read_csv(path, infer_schema_length=rows_inferred)
     except (pl.exceptions.PolarsError, OSError, EOFError, ValueError) as error:
         raise SourceError(f"{what} file {path} cannot be read: {error}. Is it complete? Export it again.") from error
     absent = [column for column in columns if column not in rows.columns]
@@ -45,6 +61,10 @@ def read_table(path: Path, *, what: str, columns: Sequence[str]) -> pl.DataFrame
         raise SourceError(
             f"{what} file {path} lacks the columns {absent}; it has {rows.columns}. Name its columns {list(columns)}."
         )
+    return rows
+
+
+def _with_rows(rows: pl.DataFrame, *, path: Path, what: str) -> pl.DataFrame:
     if rows.is_empty():
         raise SourceError(f"{what} file {path} has a header and no rows; export it again.")
     return rows

@@ -117,7 +117,7 @@ def bad(change: str) -> pl.DataFrame:
         pytest.param("no column", "lacks .*q10", id="no column"),
         pytest.param("no rows", "no slots", id="no rows"),
         pytest.param("half a day", "12 slots", id="half a day"),
-        pytest.param("german times", "not an ISO 8601 time", id="german times"),
+        pytest.param("german times", "is not a time; write UTC", id="german times"),
         pytest.param("two hours", "not the even slots", id="two hours"),
     ],
 )

@@ -146,10 +146,10 @@ def test_times_of_a_file(tmp_path: Path, text: str) -> None:
     ("name", "content", "error", "message"),
     [
         pytest.param("a.csv", "time,energy_kwh\n1,2\n", SourceError, "lacks the column", id="no times"),
-        pytest.param("a.csv", "starts_at_utc,energy_kwh\nnoon,2\n", SourceError, "not an ISO", id="no time"),
-        pytest.param("a.csv", "starts_at_utc,energy_kwh\n,2\n", SourceError, "rows without", id="blank time"),
-        pytest.param("a.xls", "", SourceError, "no known format", id="format"),
-        pytest.param("b.csv", None, SourceError, "cannot be read", id="absent"),
+        pytest.param("a.csv", "starts_at_utc,energy_kwh\nnoon,2\n", SourceError, "is not a time", id="no time"),
+        pytest.param("a.csv", "starts_at_utc,energy_kwh\n,2\n", SourceError, "is not a time", id="blank time"),
+        pytest.param("a.xls", "x", SourceError, "is neither", id="format"),
+        pytest.param("b.csv", None, SourceError, "does not exist", id="absent"),
         pytest.param(
             "a.csv", "starts_at_utc,energy_kwh\n2026-06-01T00:00Z,2\n", ContractError, "even slots", id="part of a day"
         ),

@@ -119,7 +119,7 @@ def test_a_system_is_scaled_to_the_peak_of_the_zone(tmp_path: Path) -> None:
     [
         pytest.param('supply_kind = "fitted"\n', ConfigError, "needs supply_history", id="nothing to learn from"),
         pytest.param(
-            'supply_kind = "fitted"\n[supply_history]\nfile = "none.csv"\n', SourceError, "cannot be read", id="absent"
+            'supply_kind = "fitted"\n[supply_history]\nfile = "none.csv"\n', SourceError, "does not exist", id="absent"
         ),
         pytest.param(
             'supply_kind = "fitted"\n[supply_history]\nfile = "history.csv"\nload_column = "mw"\n',
