@@ -76,6 +76,9 @@ def routes_of(mapping: PayloadMapping, topics: pl.DataFrame, *, source: str) -> 
     matched = mapping.topic_rules(topics["topic"], source=source).join(
         rules.select("rule", *_OF_PAIRS, "is_ignored", has_condition=pl.col("where_at").is_not_null()), on="rule"
     )
+    overruling = [number for number, rule in enumerate(mapping.ignored, start=len(mapping.messages)) if rule.always]
+    is_overruling = pl.col("rule").is_in(overruling)
+    matched = matched.filter(is_overruling | ~is_overruling.any().over("topic"))
     # What is ignored whatever it says needs no parse: a topic with nothing else, and what other rules leave of one.
     always = pl.col("is_ignored") & ~pl.col("has_condition")
     matched = matched.with_columns(

@@ -26,6 +26,7 @@
     retained = "use"                       # or ignore: what the broker kept, and sends to every new subscriber
     [[ignored]]                            # messages that are no readings, on purpose: counted, not kept
     topic = "energy/price"                 # and where, equals
+    always = false                         # true: also where a rule of messages matches; without where
 
 Every message gives at least one row: a reading, a repeat, a refusal with its reason and payload, or one that says that
 it was ignored.
@@ -145,13 +146,25 @@ class MessageRule(Declaration, TopicRule):
         return _FIELD.sub(lambda field: known.get(field[1], field[0]), self.meter.replace("$", "$$"))
 
 
+class IgnoredRule(TopicRule):
+    """Which messages are no readings, on purpose."""
+
+    always: bool = Field(default=False, description="Whether they are ignored even where a rule of messages matches.")
+
+    @model_validator(mode="after")
+    def _is_of_topics(self) -> Self:
+        if self.always and self.where is not None:
+            raise ValueError("has always and where; a topic that is always ignored has no condition")
+        return self
+
+
 class PayloadMapping(BaseModel):
     """A whole mapping file; the format stands in the module's docstring."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     messages: tuple[MessageRule, ...] = Field((), description="Rules, in order.")
-    ignored: tuple[TopicRule, ...] = Field((), description="Messages that are ignored on purpose.")
+    ignored: tuple[IgnoredRule, ...] = Field((), description="Messages that are ignored on purpose.")
     include: tuple[str, ...] = Field((), description="Other mappings whose rules come behind these.")
     others: Literal["refuse", "ignore"] = Field("refuse", description="What messages without a rule are.")
     zone: str | None = Field(None, description="Zone of times without an offset; default: UTC.")

@@ -326,6 +326,27 @@ CASES = [
     pytest.param(
         "home_assistant",
         "homeassistant/sensor/washer_energy/state",
+        '"12.34"',
+        [at("washer.electricity", 12.34)],
+        id="Home Assistant, in quotes as its page says",
+    ),
+    pytest.param(
+        "home_assistant",
+        "homeassistant/sensor/washer_energy/state",
+        '"unknown"',
+        [IGNORED],
+        id="Home Assistant, unknown in quotes",
+    ),
+    pytest.param(
+        "home_assistant",
+        "homeassistant/sensor/washer_energy/last_changed",
+        "2017-10-01T23:20:30.920969+00:00",
+        [IGNORED],
+        id="Home Assistant, when it changed",
+    ),
+    pytest.param(
+        "home_assistant",
+        "homeassistant/sensor/washer_energy/state",
         "unavailable",
         [IGNORED],
         id="Home Assistant, unavailable",
@@ -391,6 +412,23 @@ CASES = [
     pytest.param(
         "zigbee2mqtt", "zigbee2mqtt/door", {"contact": True, "battery": 97}, [IGNORED], id="Zigbee2MQTT, no meter"
     ),
+    pytest.param(
+        "zigbee2mqtt",
+        "zigbee2mqtt/kitchen/oven",
+        {"energy": 3.5, "produced_energy": 0.25},
+        [at("kitchen_oven.electricity", 3.5), at("kitchen_oven.returned", 0.25)],
+        id="Zigbee2MQTT, a name with a slash",
+    ),
+    pytest.param(
+        "zigbee2mqtt",
+        "zigbee2mqtt/home/kitchen/oven",
+        {"energy": 3.5},
+        [at("home_kitchen_oven.electricity", 3.5)],
+        id="Zigbee2MQTT, a name with two",
+    ),
+    pytest.param("zigbee2mqtt", "zigbee2mqtt/plug/availability", "online", [IGNORED], id="Zigbee2MQTT, availability"),
+    pytest.param("zigbee2mqtt", "zigbee2mqtt/kitchen/oven/set", "ON", [IGNORED], id="Zigbee2MQTT, what is set"),
+    pytest.param("zigbee2mqtt", "zigbee2mqtt/plug/set/state", "ON", [IGNORED], id="Zigbee2MQTT, one thing is set"),
     pytest.param("zigbee2mqtt", "zigbee2mqtt/bridge/state", "online", [IGNORED], id="Zigbee2MQTT, the bridge"),
     pytest.param("emoncms", "emon/emontx/P1", "105", [at("emontx.P1", 105.0)], id="emoncms, power"),
     pytest.param("emoncms", "emon/emonpi/power1", "-20", [at("emonpi.power1", 0.0)], id="emoncms, power the other way"),
@@ -440,6 +478,10 @@ CASES = [
     pytest.param("opendtu", "solar/116180400000/0/yieldday", "512", [IGNORED], id="OpenDTU, the day"),
     pytest.param("opendtu", "solar/ac/yieldtotal", "2345.6", [IGNORED], id="OpenDTU, the sum"),
     pytest.param("opendtu", "solar/dtu/status", "online", [IGNORED], id="OpenDTU, status"),
+    pytest.param(
+        "esphome", "meter/sensor/total_energy/state", "None", [IGNORED], id="ESPHome, no value by publish_nan_as_none"
+    ),
+    pytest.param("esphome", "esphome/discover/meter", {"name": "meter"}, [IGNORED], id="ESPHome, discovery"),
     pytest.param(
         "esphome",
         "p1/sensor/energy_delivered_tariff1/state",

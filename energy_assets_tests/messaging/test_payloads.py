@@ -263,6 +263,11 @@ def test_included_mappings_have_the_zone_of_the_file_that_includes_them(tmp_path
         pytest.param(RULE + 'payload = "csv"\n', "csv has the value", id="paths into csv"),
         pytest.param(RULE + 'zone = "Mars/Olympus"\n', "no time zone", id="no zone"),
         pytest.param("", "neither", id="nothing"),
+        pytest.param(
+            RULE + '[[ignored]]\ntopic = "a"\nalways = true\nwhere = "$.a"\nequals = "b"\n',
+            "has always and where",
+            id="ignored always, on a condition",
+        ),
         pytest.param('include = ["nobody"]\n', "cannot be read", id="unknown include"),
         pytest.param(RULE.replace('"W"', '"kWh"'), "no unit of measure power", id="unit and measure"),
     ],
