@@ -1,20 +1,23 @@
-"""How good and how fast the detector is, on real meters with injected faults: `python bench/anomalies.py`.
+"""How good the detector is, on real meters with injected faults: `python bench/anomalies.py`.
 
-Point-wise PR-AUC per site against six other methods in the same run, recall and precision of events per class, delay of
-detection, false alarms per meter-month, and the time for a day of 23,800 and a year of 2,380 meters. Thresholds are the
-defaults of the library; nothing is fitted to the labels here. Needs ENERGY_ASSETS_REAL_DATA.
+Point-wise PR-AUC per site against seven other methods in the same run, recall and precision of events per class, delay
+of detection, false alarms per meter-month. Thresholds are the defaults of the library; nothing is fitted to the labels
+here. Needs ENERGY_ASSETS_REAL_DATA. What is measured is kept by seed and site where `--keep FOLDER` says so, and taken
+up again. Speed is measured by `anomalies_speed.py`, which `--only speed` runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,13 +25,14 @@ import polars as pl
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench import anomalies_speed
 from bench.anomalies_faults import CLASSES, CONSUMPTION_FAULTS, DATA_FAULTS, WARM_UP_DAYS, Case, inject, sites
 from bench.anomalies_rivals import RIVALS
 from energy_assets.anomalies.events import merge_flags
 from energy_assets.anomalies.flags import Judgement, judge
-from energy_assets.anomalies.limits import MORNING_LIMITS
 from energy_assets.contracts import READINGS_INTERVAL, Window
 
+OURS = "energy_assets"
 CAUSES_OF = {
     "dropout": {"zero_run"},
     "stuck": {"stuck"},
@@ -149,37 +153,52 @@ def _delay_hours(hit: int, start: int, case: Case) -> float:
     return ((hit // per_day + 1) * per_day - start) * case.site.interval_minutes / 60
 
 
-def accuracy(folder: Path, *, seeds: range, rivals: Collection[str]) -> None:
+def accuracy(folder: Path, *, seeds: range, rivals: Collection[str], keep: Path | None, again: Collection[str]) -> None:
     precision: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    found: list[dict[str, object]] = []
-    marked, months, seconds = [], 0.0, defaultdict(float)
+    events, found, months, seconds = [], [], 0.0, defaultdict(float)
     found_sites = sites(folder)
     for seed in seeds:
         for site in found_sites:
             case = inject(site, seed=seed)
             if not case.site.meter_ids:
                 continue
-            begun = time.perf_counter()
-            score, judgement, events = ours(case)
-            seconds["energy_assets"] += time.perf_counter() - begun
-            scores = {"energy_assets": score}
-            for name in rivals:
-                begun = time.perf_counter()
-                scores[name] = RIVALS[name](case.site)
-                seconds[name] += time.perf_counter() - begun
-            truth = case.label[case.judged] > 0
-            for name, values in scores.items():
-                precision[name][site.name].append(average_precision(truth, values[case.judged]))
-            events_of, faults_of = match(case, judgement, events)
-            marked.append(events_of)
-            found += faults_of
+            for method in (OURS, *rivals):
+                measured = _kept(case, method=method, seed=seed, keep=keep, is_again=method in again)
+                precision[method][site.name].append(measured["precision"])
+                seconds[method] += measured["seconds"]
+                events += measured.get("events", [])
+                found += measured.get("found", [])
             months += case.judged.sum() / site.slots_per_day / 30
     _print_points(precision, seconds)
-    _print_events(pl.concat([rows for rows in marked if rows.height]), pl.DataFrame(found), months)
+    _print_events(pl.DataFrame(events, infer_schema_length=None), pl.DataFrame(found), months)
+
+
+def _kept(case: Case, *, method: str, seed: int, keep: Path | None, is_again: bool) -> dict[str, Any]:
+    """Return what was measured of a method on a case, from the folder where it is kept."""
+    name = "".join(letter if letter.isalnum() else "_" for letter in method)
+    file = None if keep is None else keep / f"{name}-{seed}-{case.site.name}.json"
+    if file is not None and file.exists() and not is_again:
+        return dict(json.loads(file.read_text()))
+    begun = time.perf_counter()
+    judgement = None
+    if method == OURS:
+        score, judgement, events = ours(case)
+    else:
+        score = RIVALS[method](case.site)
+    measured: dict[str, Any] = {"seconds": time.perf_counter() - begun}
+    measured["precision"] = average_precision(case.label[case.judged] > 0, score[case.judged])
+    if judgement is not None:
+        marked, found = match(case, judgement, events)
+        told = marked.select("cause", "score", "is_alert", "is_true").to_dicts() if marked.height else []
+        measured |= {"events": told, "found": found}
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(measured))
+    return measured
 
 
 def _print_points(precision: dict[str, dict[str, list[float]]], seconds: dict[str, float]) -> None:
-    names = list(precision["energy_assets"])
+    names = list(precision[OURS])
     print("\nPoint-wise PR-AUC per site (mean of seeds)")
     print(f"{'method':24s}", *(f"{name[-10:]:>10s}" for name in names), "     macro  [by seed]   seconds")
     macro = {}
@@ -190,8 +209,8 @@ def _print_points(precision: dict[str, dict[str, list[float]]], seconds: dict[st
         cells = (f"{np.mean(by_site[name]):10.3f}" for name in names)
         spread = f"[{min(by_seed):.3f} .. {max(by_seed):.3f}]"
         print(f"{method:24s}", *cells, f"{macro[method]:10.3f}  {spread}  {seconds[method]:7.1f}")
-    best = max((value for name, value in macro.items() if name != "energy_assets"), default=np.nan)
-    print(f"ratio to the best other method: {macro['energy_assets'] / best:.2f} (wanted 1.30; macro wanted 0.50)")
+    best = max((value for name, value in macro.items() if name != OURS), default=np.nan)
+    print(f"ratio to the best other method: {macro[OURS] / best:.2f} (wanted 1.30; macro wanted 0.50)")
 
 
 def _print_events(events: pl.DataFrame, found: pl.DataFrame, months: float) -> None:
@@ -225,62 +244,23 @@ def _print_events(events: pl.DataFrame, found: pl.DataFrame, months: float) -> N
     print(f"worst class at one false event per meter-month: {worst}")
 
 
-def speed(*, meters: int, days: int) -> None:
-    """Time flags and events of the last `days` days of `meters` hourly meters, with 56 days before them."""
-    total = 56 + days
-    slots = total * 24
-    random = np.random.default_rng(0)
-    hour = np.arange(slots)
-    shape = (4 + 3 * ((hour % 24 >= 8) & (hour % 24 < 18) & (hour // 24 % 7 < 5)))[None, :]
-    kwh = np.round(shape * random.uniform(0.2, 20, (meters, 1)) * random.lognormal(0, 0.1, (meters, slots)), 3)
-    kwh[random.integers(0, meters, 200), -30:] = 0
-    first = datetime(2024, 1, 1, tzinfo=UTC)
-    starts = pl.datetime_range(first, first + timedelta(hours=slots - 1), "1h", eager=True)
-    ids = [f"speed.{row:06d}" for row in range(meters)]
-    readings = pl.DataFrame(
-        {
-            "meter_id": pl.Series(ids).gather(np.repeat(np.arange(meters), slots)),
-            "starts_at_utc": starts.gather(np.tile(np.arange(slots), meters)),
-            "reported_kwh": kwh.reshape(-1),
-        }
-    ).with_columns(
-        interval_minutes=pl.lit(60, dtype=pl.Int64), energy_kwh=pl.col("reported_kwh"), quality=pl.lit("measured"),
-        reason=pl.lit(None, dtype=pl.String), available_at_utc=pl.col("starts_at_utc") + pl.duration(hours=1),
-    )  # fmt: skip
-    registry = pl.DataFrame({"meter_id": ids}).with_columns(
-        site_id=pl.format("site.{}", pl.int_range(pl.len()) // 200), commodity=pl.lit("electricity"),
-        interval_minutes=pl.lit(60, dtype=pl.Int64),
-    )  # fmt: skip
-    begin = first.date() + timedelta(days=56)
-    window = Window.of_days(begin, begin + timedelta(days=days - 1))
-    begun, busy = time.perf_counter(), time.process_time()
-    found = judge(readings, meters=registry, window=window)
-    flags = found.flags
-    judged = time.perf_counter()
-    events = merge_flags(flags, meters=registry, as_of_utc=window.ends_at_utc, days=found.days, limits=MORNING_LIMITS)
-    ended = time.perf_counter()
-    print(f"{meters} meters x {days} day(s): flags {judged - begun:.1f} s ({flags.height} rows), "
-          f"events {ended - judged:.1f} s ({events.height}), together {ended - begun:.1f} s, "
-          f"{time.process_time() - busy:.1f} s of CPU")  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rivals", nargs="*", choices=sorted(RIVALS), default=list(RIVALS))
     parser.add_argument("--only", choices=("accuracy", "speed"))
+    parser.add_argument("--keep", type=Path, help="Folder in which what is measured is kept, by seed and site.")
+    parser.add_argument("--again", nargs="*", default=[], help="Methods to measure again although they are kept.")
     chosen = parser.parse_args()
     folder = os.environ.get("ENERGY_ASSETS_REAL_DATA")
     if chosen.only != "speed":
         if folder is None:
             sys.exit("Set ENERGY_ASSETS_REAL_DATA to the folder of the developers' real data sets.")
         seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-        accuracy(Path(folder), seeds=seeds, rivals=chosen.rivals)
+        accuracy(Path(folder), seeds=seeds, rivals=chosen.rivals, keep=chosen.keep, again=chosen.again)
     if chosen.only != "accuracy":
-        print("\nSpeed (wanted: a day of 23,800 meters < 20 s, a year of 2,380 meters < 240 s)")
-        speed(meters=23_800, days=1)
-        speed(meters=2_380, days=365)
+        sys.exit(anomalies_speed.measure())
 
 
 if __name__ == "__main__":

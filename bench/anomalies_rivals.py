@@ -1,7 +1,8 @@
 """The methods that ours is compared with, each causal and with the same readings; a slot without a reading scores 1e9.
 
-Seasonal median/MAD, the residual on the week before, LightGBM's residual, an isolation forest, and a left matrix
-profile (our own small implementation: squared distances of day-long windows to earlier days, z-normalised or not).
+Seasonal median/MAD, the residuals on the week before and on the mean of four weeks, LightGBM's residual, an isolation
+forest, and a left matrix profile (our own small implementation: squared distances of day-long windows to earlier days,
+z-normalised or not).
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ def previous_week(site: Site) -> np.ndarray:
     """Score |x - x a week ago| by the meter's trailing four-week mean of the same."""
     week = 7 * site.slots_per_day
     residual = np.abs(site.kwh - _weeks_before(site.kwh, per_week=week, weeks=1)[0])
+    return _filled(residual / _trailing_scale(residual, slots=4 * week), site)
+
+
+def four_weeks(site: Site) -> np.ndarray:
+    """Score |x - mean of the same hour of the week in the four weeks before| by the meter's trailing scale of it."""
+    week = 7 * site.slots_per_day
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        profile = np.nanmean(_weeks_before(site.kwh, per_week=week, weeks=4), axis=0)
+    residual = np.abs(site.kwh - profile)
     return _filled(residual / _trailing_scale(residual, slots=4 * week), site)
 
 
@@ -176,6 +187,7 @@ def matrix_profile(site: Site, *, normalised: bool) -> np.ndarray:
 RIVALS = {
     "seasonal median/MAD": seasonal_median,
     "previous week": previous_week,
+    "four-week profile": four_weeks,
     "LightGBM residual": lightgbm_residual,
     "isolation forest": isolation_forest,
     "matrix profile": lambda site: matrix_profile(site, normalised=True),

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from energy_assets import contracts
+from energy_assets.attention import attention_page, words
 from energy_assets.contracts import Window
 from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
 from energy_assets.lake import Lake
@@ -20,6 +21,7 @@ from energy_assets.readings.source import Source, save_source
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
+_ATTENTION_DAYS, _ATTENTION_EVENTS = 7, 5
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -69,7 +71,7 @@ def show_outcome(settings: Settings, *, today: date, seconds: Mapping[str, float
     console.print(_tables(lake))
     console.print(_skill(lake))
     console.print(_ladder(lake, today=today))
-    console.print(_flags(lake, today=today))
+    _attention(lake, today=today, currency=settings.currency_code, console=console)
     _price(lake, today=today, console=console)
     console.print(f"\nDone in {sum(seconds.values()):.0f} s. Everything is under {settings.home}.")
     console.print("Next:  [bold]make up[/] for the Dagster and MLflow UIs   ·   [bold].venv/bin/energy --help[/]")
@@ -139,24 +141,24 @@ def _ladder(lake: Lake, *, today: date) -> Grid:
     return grid
 
 
-def _flags(lake: Lake, *, today: date) -> Grid:
-    yesterday = Window.of_days(today - timedelta(days=1))
-    flags = lake.read(contracts.ANOMALIES_FLAGS, yesterday)
-    grid = _grid("Flags of yesterday")
-    for name in ("rule", "meters", "for instance"):
-        grid.add_column(name, justify="right" if name == "meters" else "left", overflow="fold")
-    summary = (
-        flags.sort("score", descending=True)
-        .group_by("rule", maintain_order=True)
-        .agg(
-            pl.col("meter_id").n_unique().alias("meters"),
-            pl.format("{}: {}", "meter_id", "reason").first().alias("example"),
+def _attention(lake: Lake, *, today: date, currency: str, console: Console) -> None:
+    """Print what needs attention first, and what was flagged yesterday in one line."""
+    flags = lake.read(contracts.ANOMALIES_FLAGS, Window.of_days(today - timedelta(days=1)))
+    rules = flags.group_by("rule").agg(meters=pl.col("meter_id").n_unique()).sort("meters", "rule", descending=True)
+    told = ", ".join(f"{words(rule)} {meters}" for rule, meters in rules.iter_rows()) or "nothing"
+    events = lake.read(contracts.ANOMALIES_EVENTS, where={"is_alert": True})
+    since = datetime(today.year, today.month, today.day, tzinfo=UTC) - timedelta(days=_ATTENTION_DAYS)
+    recent = events.filter(pl.col("last_seen_utc") > since, pl.col("state").is_in(["open", "closed"]))
+    console.print("\n[italic]What needs attention first[/]")
+    if recent.is_empty():
+        console.print("Nothing.")
+    else:
+        ranking = lake.read(contracts.ANOMALIES_RANKING)
+        console.print(attention_page(recent, ranking=ranking, currency=currency, limit=_ATTENTION_EVENTS))
+        console.print(
+            "`energy anomalies list` shows all of them, `energy anomalies show ID` draws one.", highlight=False
         )
-        .sort("meters", descending=True)
-    )
-    for rule, meters, example in summary.iter_rows():
-        grid.add_row(rule, f"{meters:,}", example)
-    return grid
+    console.print(f"\nFlags of yesterday, by rule and meters: {told}.", highlight=False, soft_wrap=True)
 
 
 def _price(lake: Lake, *, today: date, console: Console) -> None:

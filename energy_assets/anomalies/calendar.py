@@ -5,9 +5,10 @@ The grid stands on UTC days; a site's clock enters the detectors only here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
@@ -61,6 +62,11 @@ def slot_calendar(grid: Grid, *, site: SiteCalendar) -> SlotCalendar:
     return SlotCalendar(kind=kind, weekday=weekday, minute=minute, offset_slots=offset // grid.interval_minutes)
 
 
+@lru_cache(maxsize=1024)
+def _holidays(country_code: str, subdivision_code: str | None, years: tuple[int, ...]) -> frozenset[date]:
+    return frozenset(holidays.country_holidays(country_code, subdiv=subdivision_code, years=years))
+
+
 def holidays_of(country_code: str, *, years: Sequence[int], subdivision_code: str | None = None) -> frozenset[date]:
     """Return the public holidays of a country (ISO 3166-1 alpha-2) in the given years.
 
@@ -68,10 +74,9 @@ def holidays_of(country_code: str, *, years: Sequence[int], subdivision_code: st
         ConfigError: the country or its subdivision is unknown to the holidays package.
     """
     try:
-        days: Mapping[date, str] = holidays.country_holidays(country_code, subdiv=subdivision_code, years=list(years))
+        return _holidays(country_code, subdivision_code, tuple(years))
     except NotImplementedError as error:
         raise ConfigError(
             f"No holidays are known for country {country_code!r}, subdivision {subdivision_code!r}; "
             "correct the codes of the site or leave them null."
         ) from error
-    return frozenset(days)

@@ -11,7 +11,7 @@ import polars as pl
 from energy_assets.anomalies.calendar import SlotCalendar
 from energy_assets.anomalies.grid import Floats, Grid, Ints
 from energy_assets.anomalies.limits import Limits
-from energy_assets.anomalies.rules import POINT_SCHEMA, points, shown
+from energy_assets.anomalies.points import POINT_SCHEMA, points, shown
 from energy_assets.anomalies.scores import SATURATION, WEIGHTS, DayScores
 
 UNIT_FACTORS = (1000.0, 1 / 1000, 3.412, 1 / 3.412, 3600.0, 1 / 3600, 60.0, 1 / 60)

@@ -104,11 +104,7 @@ def _judged(rows: pl.DataFrame, *, registry: pl.DataFrame, weather: pl.DataFrame
                 every_score=True,
             )
         )  # fmt: skip
-    return Judgement(
-        flags=pl.concat([part.flags for part in parts]),
-        days=pl.concat([part.days for part in parts]),
-        scores=pl.concat([part.scores for part in parts]),
-    )
+    return Judgement.together(parts)
 
 
 def _date(day: int) -> date:

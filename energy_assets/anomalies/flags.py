@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -30,11 +30,26 @@ _DATA_FAULTS = tuple(name for name, rule in RULES.items() if rule.family == "dat
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Flags as rows of `anomalies.flags`, days as rows of `anomalies.days`; every slot's score where asked for."""
+    """Flags as rows of `anomalies.flags`, each meter's strongest slot a day; every slot's score where asked for."""
 
     flags: pl.DataFrame
-    days: pl.DataFrame
+    peaks: pl.DataFrame
     scores: pl.DataFrame
+
+    @property
+    def days(self) -> pl.DataFrame:
+        """Return rows of `anomalies.days`: what the meters of a kind were like together."""
+        return day_rows(self.peaks)
+
+    @classmethod
+    def together(cls, parts: Iterable[Judgement]) -> Judgement:
+        """Return what was judged in parts, of meters or of days, as one judgement."""
+        every = list(parts)
+        return cls(
+            flags=pl.concat([ANOMALIES_FLAGS.empty(), *(part.flags for part in every)]).sort(ANOMALIES_FLAGS.key),
+            peaks=pl.concat([PEAK_SCHEMA.to_frame(), *(part.peaks for part in every)]),
+            scores=pl.concat([SCORE_SCHEMA.to_frame(), *(part.scores for part in every)]),
+        )
 
 
 def flag_day(
@@ -89,9 +104,21 @@ def judge(
             peaks.append(day_peaks(strength, grid=grid, meters=meters))
             if every_score:
                 scores.append(_score_rows(grid, found=found, strength=strength, limits=limits))
-    return Judgement(
-        flags=pl.concat(flags).sort(ANOMALIES_FLAGS.key), days=day_rows(pl.concat(peaks)), scores=pl.concat(scores)
-    )
+    return Judgement(flags=pl.concat(flags).sort(ANOMALIES_FLAGS.key), peaks=pl.concat(peaks), scores=pl.concat(scores))
+
+
+def whole_sites(meters: pl.DataFrame, *, at_most: int) -> list[list[str]]:
+    """Return the meters of `metering.meters` in groups of whole sites, about `at_most` in each; a large site is cut."""
+    sizes = meters.group_by("site_id").len().sort("site_id")
+    of_site = {site: ids for (site,), ids in meters.sort("meter_id").group_by("site_id", maintain_order=True)}
+    groups: list[list[str]] = []
+    for site in sizes["site_id"]:
+        ids = of_site[site]["meter_id"].to_list()
+        if groups and len(groups[-1]) + len(ids) <= at_most:
+            groups[-1] += ids
+        else:
+            groups += [ids[begin : begin + at_most] for begin in range(0, len(ids), at_most)]
+    return groups
 
 
 def _judge_grid(

@@ -75,9 +75,9 @@ class Grid:
 def grids_of(readings: pl.DataFrame, *, window: Window) -> Iterator[Grid]:
     """Yield one grid per cadence over the whole days of `window`, from rows in the shape of `readings.interval`.
 
-    Needs meter_id, starts_at_utc, interval_minutes, reported_kwh; takes energy_kwh, quality, reason and
-    available_at_utc where they stand. Rows outside the window or off the cadence's raster are left out; of several
-    rows for one slot the last one counts.
+    Needs meter_id (text or an Enum), starts_at_utc, interval_minutes, reported_kwh; takes energy_kwh, quality, reason
+    and available_at_utc where they stand; a reason without a quality is a mark. Rows outside the window or off the
+    cadence's raster are left out; of several rows for one slot the last one counts.
 
     Raises:
         ContractError: a cadence does not divide the day.
@@ -85,7 +85,9 @@ def grids_of(readings: pl.DataFrame, *, window: Window) -> Iterator[Grid]:
     first = window.starts_at_utc.replace(hour=0, minute=0, second=0, microsecond=0)
     days = -(-(window.ends_at_utc - first) // timedelta(days=1))
     inside = readings.filter(pl.col("starts_at_utc") >= first, pl.col("starts_at_utc") < first + timedelta(days=days))
-    for (minutes,), rows in sorted(inside.partition_by("interval_minutes", as_dict=True).items()):
+    cadences = inside["interval_minutes"].unique().sort()
+    for minutes in cadences:
+        rows = inside if len(cadences) == 1 else inside.filter(pl.col("interval_minutes") == minutes)
         if MINUTES_PER_DAY % minutes:
             raise ContractError(
                 f"readings.interval holds intervals of {minutes} minutes, which do not divide a day; "
@@ -95,29 +97,32 @@ def grids_of(readings: pl.DataFrame, *, window: Window) -> Iterator[Grid]:
 
 
 def _grid(rows: pl.DataFrame, *, first: datetime, days: int, minutes: int) -> Grid:
-    ids = rows["meter_id"].unique().sort()
+    ids, meter = _numbered(rows["meter_id"])
     shape = (len(ids), days * (MINUTES_PER_DAY // minutes))
     step = minutes * 60_000_000
     elapsed = rows["starts_at_utc"].dt.epoch("us").to_numpy() - int(first.timestamp() * 1_000_000)
-    meter = rows["meter_id"].cast(pl.Enum(ids)).to_physical().to_numpy()
-    on_raster = elapsed % step == 0
-    at = meter.astype(np.int64) * shape[1] + elapsed // step
+    slot, beside = np.divmod(elapsed, step)
+    at = meter.astype(np.int64) * shape[1] + slot
+    on_raster = None if not beside.any() else beside == 0
 
     def scatter(values: NDArray[Any], empty: NDArray[Any]) -> NDArray[Any]:
         flat = empty.reshape(-1)
-        flat[at[on_raster]] = values[on_raster]
+        if on_raster is None:
+            flat[at] = values
+        else:
+            flat[at[on_raster]] = values[on_raster]
         return flat.reshape(shape)
 
     reported = scatter(_floats(rows, "reported_kwh"), np.full(shape, np.nan))
     marks, codes = _marks(rows)
-    mark = scatter(codes, np.zeros(shape, dtype=np.int16))
+    mark = np.zeros(shape, dtype=np.int16) if len(marks) == 1 else scatter(codes, np.zeros(shape, dtype=np.int16))
     used = reported
     if "energy_kwh" in rows.columns:
         used = scatter(_floats(rows, "energy_kwh"), np.full(shape, np.nan))
-        used = np.where(mark > 0, np.nan, used)
+        used[mark > 0] = np.nan
     late = scatter(_late_hours(rows, minutes=minutes), np.zeros(shape, dtype=np.float32))
     return Grid(
-        meter_ids=tuple(ids),
+        meter_ids=ids,
         first_utc=first,
         interval_minutes=minutes,
         reported_kwh=reported,
@@ -128,6 +133,18 @@ def _grid(rows: pl.DataFrame, *, first: datetime, days: int, minutes: int) -> Gr
     )
 
 
+def _numbered(meter_ids: pl.Series) -> tuple[tuple[str, ...], Ints]:
+    """Return the meters in their order, and the place among them of each row's; an Enum's order is its own."""
+    if isinstance(meter_ids.dtype, pl.Enum):
+        numbers = meter_ids.to_physical().to_numpy()
+        present = np.flatnonzero(np.bincount(numbers, minlength=len(meter_ids.dtype.categories)))
+        place = np.zeros(len(meter_ids.dtype.categories), dtype=np.int64)
+        place[present] = np.arange(len(present))
+        return tuple(meter_ids.dtype.categories.gather(present)), place[numbers]
+    ids = meter_ids.unique().sort()
+    return tuple(ids), meter_ids.cast(pl.Enum(ids)).to_physical().to_numpy()
+
+
 def _floats(rows: pl.DataFrame, column: str) -> Floats:
     values = rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
     values[~np.isfinite(values)] = np.nan
@@ -135,15 +152,13 @@ def _floats(rows: pl.DataFrame, column: str) -> Floats:
 
 
 def _marks(rows: pl.DataFrame) -> tuple[tuple[str, ...], Ints]:
-    if "reason" not in rows.columns or "quality" not in rows.columns:
+    if "reason" not in rows.columns or (rows["reason"].null_count() == rows.height and "quality" not in rows.columns):
         return ("",), np.zeros(rows.height, dtype=np.int16)
-    reason = (
-        pl.when(pl.col("quality") == "measured")
-        .then(pl.lit(""))
-        .otherwise(pl.coalesce("reason", pl.when(pl.col("quality") == "missing").then(pl.lit("gap"))))
-        .fill_null("")
-    )
-    named = rows.select(reason.alias("reason"))["reason"]
+    reason = pl.col("reason")
+    if "quality" in rows.columns:
+        absent = pl.when(pl.col("quality") == "missing").then(pl.lit("gap"))
+        reason = pl.when(pl.col("quality") != "measured").then(pl.coalesce(reason, absent))
+    named = rows.select(reason.fill_null("").alias("reason"))["reason"]
     names = ("", *sorted(set(named.unique()) - {""}))
     return names, named.cast(pl.Enum(names)).to_physical().cast(pl.Int16).to_numpy()
 

@@ -28,7 +28,10 @@ class Limits(BaseModel):
         0.005, description="A meter with fewer zeros than this share has no business with a single zero."
     )
     common_zero_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="A meter with more zeros than this share, as gas in summer, is never called a zero run."
+        0.1, description="A meter with more zeros than this share, on several occasions, is never called a zero run."
+    )
+    dwindled_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.35, description="Zeros after a day at less than this share of the usual use end a season, and are no outage."
     )
     usual_negative_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.005, description="A meter with more negative readings than this share is a net meter."

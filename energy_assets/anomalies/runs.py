@@ -33,28 +33,85 @@ def lengths_by_day_end(starts: Ints, *, slots_per_day: int, first_day: int) -> I
     return lengths
 
 
-def longest_by_day(starts: Ints, counted: Bools, *, slots_per_day: int) -> Ints:
-    """Return the longest length that counted cells' runs have reached by each day, [meter, day]; 0 where none."""
-    length = np.where(counted, np.arange(starts.shape[1], dtype=np.int32) - starts + 1, 0)
-    longest: Ints = length.reshape(len(starts), -1, slots_per_day).max(axis=2)
+def ended_by_day(starts: Ints, counted: Bools, *, slots_per_day: int, most_slots: int) -> Ints:
+    """Return the longest of the counted cells' runs that ended on each day, [meter, day], 0 where none did.
+
+    A run counts once, on its last day, and for `most_slots` at most.
+    """
+    days = starts.shape[1] // slots_per_day
+    last = np.ones(starts.shape, dtype=bool)
+    last[:, :-1] = starts[:, 1:] != starts[:, :-1]
+    length = np.where(last & counted, np.arange(starts.shape[1], dtype=np.int32) - starts + 1, 0)
+    longest: Ints = np.minimum(length, most_slots).reshape(len(starts), days, slots_per_day).max(axis=2)
     return longest
 
 
-def usual_longest(
-    longest: Ints, *, known: Bools, meter: Ints, start_day: Ints, day: Ints, lookback_days: int, share: float
-) -> tuple[Floats, Ints]:
-    """Return, for candidate runs, the quantile `share` of the daily longest runs before the run began, and its days.
+def whole_lengths(starts: Ints, counted: Bools, *, most_slots: int) -> Ints:
+    """Return the length of the whole run of each counted cell [meter, slot], `most_slots` at most; 0 in other cells."""
+    slots = starts.shape[1]
+    last = np.ones(starts.shape, dtype=bool)
+    last[:, :-1] = starts[:, 1:] != starts[:, :-1]
+    ends = np.where(last, np.arange(slots, dtype=np.int32), slots)
+    ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    lengths: Ints = np.where(counted, np.minimum(ends - starts + 1, most_slots), 0)
+    return lengths
 
-    Only days in [day - lookback_days, start_day) that are `known` [meter, day] count, so a run is not its own excuse
-    and silence is no history. NaN with no such day.
+
+def usual_longest(
+    ended: Ints, *, known: Bools, meter: Ints, start_day: Ints, day: Ints, lookback_days: int, share: float, least: int
+) -> tuple[Floats, Ints]:
+    """Return, for candidate runs, the length that earlier runs usually reach, and the days that this was seen on.
+
+    Usual is what runs reached on more than `1 - share` of the days, and on `least` days: an outage or two are no habit.
+    `ended` are the runs that ended on each day. Only days in [day - lookback_days, start_day) that are `known`
+    [meter, day] count, so that a run is not its own excuse and silence is no history. NaN with no such day.
     """
     back = np.arange(lookback_days, 0, -1)
     days = day[:, None] - back[None, :]
     at_day = (meter[:, None], np.maximum(days, 0))
     valid = (days >= 0) & (days < start_day[:, None]) & known[at_day]
-    seen = np.where(valid, longest[at_day], np.iinfo(np.int32).max)
+    seen = np.where(valid, ended[at_day], -1)
     seen.sort(axis=1)
     count = valid.sum(axis=1)
-    at = np.clip(np.ceil(share * count).astype(np.int64) - 1, 0, None)
-    usual = seen[np.arange(len(seen)), at].astype(np.float64)
+    from_top = np.maximum(np.floor((1 - share) * count).astype(np.int64) + 1, least)
+    at = np.maximum(seen.shape[1] - from_top, 0)
+    usual = np.maximum(seen[np.arange(len(seen)), at], 0).astype(np.float64)
     return np.where(count > 0, usual, np.nan), count
+
+
+def weekly_habit(lengths: Ints, starts: Ints, *, meter: Ints, slot: Ints, slots_per_week: int) -> Ints:
+    """Return the shorter of the runs that stood at the same slot one and two weeks before; 0 where one is the same run.
+
+    `lengths` [meter, slot] are those of whole runs. A constant weekend is a habit after two of them.
+    """
+    habit = np.full(len(meter), np.iinfo(np.int32).max, dtype=np.int64)
+    for weeks in (1, 2):
+        before = slot - weeks * slots_per_week
+        at = (meter, np.maximum(before, 0))
+        is_other = (before >= 0) & (starts[at] != starts[meter, slot])
+        habit = np.minimum(habit, np.where(is_other, lengths[at], 0))
+    return habit
+
+
+def occasions(ended: Ints, *, first_day: int, lookback_days: int) -> Ints:
+    """Return on how many days of each day's look-back a run ended, [meter, day from first_day]."""
+    total = np.concatenate([np.zeros((len(ended), 1), dtype=np.int64), np.cumsum(ended > 0, axis=1)], axis=1)
+    days = np.arange(first_day, ended.shape[1])
+    count: Ints = total[:, days] - total[:, np.maximum(days - lookback_days, 0)]
+    return count
+
+
+def level_before(values: Floats, *, meter: Ints, start: Ints, first: Ints, slots: int) -> Floats:
+    """Return the median of the last `slots` positive values before each run, as a share of that since slot `first`.
+
+    NaN where there are fewer than `slots` of them. A meter that is switched off for a season has dwindled before.
+    """
+    runs, which = np.unique(np.stack([meter, start, first]), axis=1, return_inverse=True)
+    shares = np.full(runs.shape[1], np.nan)
+    for number, (row, begin, since) in enumerate(runs.T):
+        past = values[row, since:begin]
+        used = past[past > 0]
+        if len(used) >= slots:
+            shares[number] = np.median(used[-slots:]) / np.median(used)
+    level: Floats = shares[which.reshape(-1)]
+    return level

@@ -7,7 +7,7 @@ import polars as pl
 
 from energy_assets.anomalies.grid import Floats, Grid, Ints
 from energy_assets.anomalies.limits import Limits
-from energy_assets.anomalies.rules import POINT_SCHEMA, points, shown
+from energy_assets.anomalies.points import POINT_SCHEMA, points, shown
 from energy_assets.anomalies.scores import DayScores
 from energy_assets.anomalies.surroundings import of_meters
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import polars as pl
 import typer
 
+from energy_assets.attention import attention_page, blocks
 from energy_assets.cli.anomaly_pages import drawn, facts, listed, minute
 from energy_assets.cli.root import app, console
-from energy_assets.contracts import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS, Window
+from energy_assets.contracts import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS, ANOMALIES_RANKING, Window
 from energy_assets.settings import load_settings
 
 if TYPE_CHECKING:
@@ -67,11 +68,8 @@ def detect(
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if alerts.height:
-        console.print(
-            listed(
-                alerts.sort("score", "event_id", descending=True).head(10), title="The strongest", width=console.width
-            )
-        )
+        console.print("\n[bold]The strongest[/]")
+        console.print(blocks(alerts.sort("score", "event_id", descending=True).head(10)))
 
 
 @anomalies.command("list")
@@ -83,14 +81,15 @@ def list_events(
     meter: Annotated[str | None, typer.Option(help="Only of this meter.")] = None,
     state: Annotated[str | None, typer.Option(help="Only open, closed, acknowledged, false or expected ones.")] = None,
     days: Annotated[int, typer.Option(min=1, help="How far back, from the newest event.")] = 14,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 15,
 ) -> None:
-    """Show the events that ask for attention: the newest day first, the gravest of a day on top."""
+    """Show what asks for attention: what is new, what goes on, what is over; the gravest on top, with its evidence."""
     from energy_assets.defs.anomaly_events import by_gravity
 
     where = {name: value for name, value in {"site_id": site, "meter_id": meter, "state": state}.items() if value}
     with _lake() as lake:
         found = lake.read(ANOMALIES_EVENTS, where=where)
+        ranking = lake.read(ANOMALIES_RANKING)
     if found.is_empty():
         console.print("No event matches." if where else "No events yet: `energy nightly` makes them.")
         return
@@ -100,18 +99,18 @@ def list_events(
     if wanted.is_empty():
         console.print(f"Nothing asks for attention. `--all` shows the {recent.height:,} events of {days} days.")
         return
-    console.print(
-        listed(
-            by_gravity(wanted).head(limit),
-            title=f"Events of the {days} days to {minute(newest)} UTC",
-            width=console.width,
-        )
-    )
+    title = f"Events of the {days} days to {minute(newest)} UTC"
+    if everything or state:
+        console.print(listed(by_gravity(wanted).head(limit), title=title, width=console.width))
+    else:
+        console.print(f"[bold]{title}[/]", highlight=False)
+        console.print(attention_page(wanted, ranking=ranking, currency=load_settings().currency_code, limit=limit))
     hidden = max(wanted.height - limit, 0)
-    more = f"{hidden:,} more with `--limit`; " if hidden else ""
+    more = f"`--limit {wanted.height}` shows all; " if hidden else ""
     quiet = recent.height - wanted.height
     console.print(
-        f"{more}{quiet:,} further events ask for no attention (`--all`). `energy anomalies show ID` has the evidence.",
+        f"\n{more}{quiet:,} further events ask for no attention (`--all`). `energy anomalies show ID` draws one, "
+        "`acknowledge`, `false` and `expected` take it off the list.",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 
@@ -125,12 +124,14 @@ def show_event(event: Annotated[str, typer.Argument(help="The event, by its id o
         event_id = whole_id(lake, event)
         row = lake.read(ANOMALIES_EVENTS, where={"event_id": event_id}).row(0, named=True)
         members = lake.read(ANOMALIES_EVENTS, where={"incident_id": event_id}).filter(pl.col("meter_id").is_not_null())
+        ranked = lake.read(ANOMALIES_RANKING, where={"event_id": event_id})
         words = lake.read(ANOMALIES_FEEDBACK, where={"event_id": event_id}).sort("recorded_at_utc")
         flags = ANOMALIES_FLAGS.empty()
         if row["meter_id"]:
             span = Window(starts_at_utc=row["starts_at_utc"], ends_at_utc=row["ends_at_utc"])
             flags = lake.read(ANOMALIES_FLAGS, span, where={"meter_id": row["meter_id"]})
-    console.print(facts(row))
+    probability = ranked["probability"].item() if ranked.height else None
+    console.print(facts(row, currency=load_settings().currency_code, probability=probability))
     if members.height:
         console.print(
             listed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-_COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
+from energy_assets.attention import COLOURS, length, next_step, signed, where, words
+
 _BARS = "▁▂▃▄▅▆▇█"
 _MOST_BARS = 72
 _WIDE = 116
@@ -42,36 +43,39 @@ def listed(events: pl.DataFrame, *, title: str, width: int = 120) -> Table:
         since = minute(row["starts_at_utc"])
         cells = {
             "event": row["event_id"][:8],
-            "where": escape(_where(row)),
-            "cause": _words(row["cause"]),
+            "where": escape(where(row)),
+            "cause": words(row["cause"]),
             "since (UTC)": since[5:] if is_narrow else since,
-            "lasted": _length(row["ends_at_utc"] - row["starts_at_utc"]),
-            "excess kWh": _signed(row["excess_kwh"]),
-            "cost": _signed(row["cost"], digits=2),
-            "severity": f"[{_COLOURS[row['severity']]}]{row['severity']}[/]",
+            "lasted": length(row["ends_at_utc"] - row["starts_at_utc"]),
+            "excess kWh": signed(row["excess_kwh"]),
+            "cost": signed(row["cost"], digits=2),
+            "severity": f"[{COLOURS[row['severity']]}]{row['severity']}[/]",
             "state": row["state"],
         }
-        grid.add_row(*(cells[name] for name in names), style=_COLOURS[row["severity"]] if is_narrow else None)
+        grid.add_row(*(cells[name] for name in names), style=COLOURS[row["severity"]] if is_narrow else None)
     return grid
 
 
-def facts(row: Mapping[str, Any]) -> Table:
-    """Return all that an event says of itself, a line each."""
+def facts(row: Mapping[str, Any], *, currency: str = "", probability: float | None = None) -> Table:
+    """Return all that an event says of itself, a line each, and what to do about it."""
     energy = _energy(row)
+    cost = None if row["cost"] is None else f"{signed(row['cost'], digits=2)} {currency}".rstrip()
     lines = {
         "event": row["event_id"],
-        "where": _where(row) + (f", site {row['site_id']}" if row["meter_id"] and row["site_id"] else ""),
-        "cause": f"{_words(row['cause'])} ({row['confidence']:.0%} of the evidence says so)",
+        "where": where(row) + (f", site {row['site_id']}" if row["meter_id"] and row["site_id"] else ""),
+        "cause": f"{words(row['cause'])} ({row['confidence']:.0%} of the evidence says so)",
         "evidence": row["evidence"],
         "when": f"{minute(row['starts_at_utc'])} to {minute(row['ends_at_utc'])} UTC, {row['slots']} intervals",
         "energy": energy,
-        "cost": None if row["cost"] is None else f"{_signed(row['cost'], digits=2)} at the published price",
+        "cost": None if cost is None else f"{cost} at the published price",
         "emissions": None
         if row["greenhouse_gas_kg"] is None
-        else f"{_signed(row['greenhouse_gas_kg'], digits=1)} kg CO2e",
+        else f"{signed(row['greenhouse_gas_kg'], digits=1)} kg CO2e",
         "severity": row["severity"],
         "state": row["state"] + ("" if row["is_alert"] else ", asks for no attention"),
         "alerted": None if row["alerted_at_utc"] is None else f"{minute(row['alerted_at_utc'])} UTC",
+        "ranker": None if probability is None else f"{probability:.0%} likely a fault",
+        "next": next_step(row["cause"]),
         "incident": row["incident_id"] if row["meter_id"] else None,
     }
     grid = Table(show_header=False, box=None, pad_edge=False)
@@ -93,7 +97,7 @@ def drawn(flags: pl.DataFrame) -> RenderableType:
         bars = "".join(_bar(value, top=top) for value in slots[name].to_list())
         lines.append(Text(f"{title} {bars}"))
     rules = flags.group_by("rule").len().sort("len", "rule", descending=[True, False])
-    counts = ", ".join(f"{_words(rule)} {count}" for rule, count in rules.iter_rows())
+    counts = ", ".join(f"{words(rule)} {count}" for rule, count in rules.iter_rows())
     return Group(*lines, Text(f"rules    {counts}"))
 
 
@@ -107,23 +111,6 @@ def _bar(value: float | None, *, top: float) -> str:
         return " "
     share = min(max(value / top, 0.0), 1.0) if top > 0 else 0.0
     return _BARS[round(share * (len(_BARS) - 1))]
-
-
-def _where(row: Mapping[str, Any]) -> str:
-    return str(row["meter_id"] or f"{row['site_id']}: {row['meters']} meters")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _length(span: timedelta) -> str:
-    hours = span / timedelta(hours=1)
-    return f"{hours / 24:.1f} d" if hours >= 48 else f"{hours:.3g} h"
-
-
-def _signed(value: float | None, *, digits: int = 0) -> str:
-    return "–" if value is None else f"{value:+,.{digits}f}"
 
 
 def _energy(row: Mapping[str, Any]) -> str | None:

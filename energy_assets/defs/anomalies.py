@@ -1,12 +1,11 @@
 """Anomaly flags, what is wrong or odd about single intervals; and the events that they make, for people to act on."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import dagster as dg
 import polars as pl
 
-from energy_assets.anomalies.flags import judge
-from energy_assets.anomalies.limits import MORNING_LIMITS, Limits
+from energy_assets.anomalies.limits import MORNING_LIMITS
 from energy_assets.anomalies.vocabulary import RULES, reasons_without_a_rule
 from energy_assets.contracts import (
     ANOMALIES_DAYS,
@@ -14,10 +13,10 @@ from energy_assets.contracts import (
     ANOMALIES_FLAGS,
     METERS,
     READINGS_INTERVAL,
-    SITES,
     WEATHER_OBSERVED,
     Window,
 )
+from energy_assets.defs.anomaly_days import judged_days
 from energy_assets.defs.anomaly_events import attention, changed_events
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
@@ -42,17 +41,9 @@ _MOST_FLAGGED_FRACTION = 0.2
 )
 def anomaly_flags(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
     """What is wrong or odd about one interval of one meter, by which rule, with the evidence in numbers."""
-    meters, sites = lake.read(METERS), lake.read(SITES)
     by_rule, commits = [], []
     for piece in window_of(context).pieces(days=_DAYS_AT_ONCE):
-        needed = piece.padded(before=timedelta(days=Limits().lookback_days))
-        judged = judge(
-            lake.read(READINGS_INTERVAL, needed),
-            meters=meters,
-            sites=sites,
-            weather=lake.read(WEATHER_OBSERVED, needed),
-            window=piece,
-        )
+        judged = judged_days(lake, window=piece)
         tables = {ANOMALIES_FLAGS: judged.flags, ANOMALIES_DAYS: judged.days}
         changes = [Change(table=table, rows=rows, window=piece) for table, rows in tables.items()]
         commits.append(lake.commit(changes, message=run_message(context)))

@@ -177,10 +177,10 @@ def test_the_commands_list_show_and_keep_what_is_said() -> None:
         return done.output
 
     shown = run("list")
-    assert "s0: 6 meters" in shown
-    assert "level change" in shown
+    assert "s0, 6 meters together: gap" in shown
+    assert "3 events ask for attention: 0 new" not in shown
     line = next(line for line in shown.splitlines() if "level change" in line)
-    event = line.split()[1]
+    event = line.split()[0]
     page = run("show", event)
     assert "600.0 kWh reported, 500.0 kWh expected: +100.0 kWh" in page
     assert "reported █" in page

@@ -1,0 +1,52 @@
+"""Days of the lake's readings judged, some sites at a time: memory does not grow with the portfolio.
+
+Two groups of sites are judged side by side, each read while another is judged; what a meter gets is what it would get
+alone with its site.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import polars as pl
+
+from energy_assets.anomalies.flags import Judgement, judge, whole_sites
+from energy_assets.anomalies.limits import DEFAULT_LIMITS
+from energy_assets.contracts import METERS, SITES, UTC_TIME, WEATHER_OBSERVED, Window
+from energy_assets.lake import Lake
+from energy_assets.sql import Query
+
+_METERS_AT_ONCE = 4000
+_SIDE_BY_SIDE = 2
+
+
+def judged_days(lake: Lake, *, window: Window) -> Judgement:
+    """Return the judgement of `window`, whole UTC days, over all meters of the lake."""
+    meters, sites = lake.read(METERS), lake.read(SITES)
+    needed = window.padded(before=timedelta(days=DEFAULT_LIMITS.lookback_days))
+    weather = lake.read(WEATHER_OBSERVED, needed)
+    at_most = max(1, min(_METERS_AT_ONCE, -(-meters.height // _SIDE_BY_SIDE)))
+
+    def judged(meter_ids: list[str]) -> Judgement:
+        rows = _readings(lake, meter_ids=meter_ids, needed=needed, window=window)
+        return judge(rows, meters=meters, sites=sites, weather=weather, window=window)
+
+    with ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE) as pool:
+        return Judgement.together(pool.map(judged, whole_sites(meters, at_most=at_most)))
+
+
+def _readings(lake: Lake, *, meter_ids: list[str], needed: Window, window: Window) -> pl.DataFrame:
+    query = Query.from_file(
+        "energy_assets.defs",
+        "anomaly_readings",
+        meter_ids=meter_ids,
+        starts=needed.starts_at_utc,
+        ends=needed.ends_at_utc,
+        judged_from=window.starts_at_utc,
+    )
+    rows = lake.query(query)
+    return rows.with_columns(
+        pl.col("starts_at_utc", "available_at_utc").cast(UTC_TIME),
+        pl.Series("meter_id", meter_ids, dtype=pl.Enum(meter_ids)).gather(rows["meter"]),
+    ).drop("meter")
