@@ -63,7 +63,9 @@ class Settings(BaseSettings):
         None, description="Folder of CSV files with school holidays and site closures (docs/models.md). Default: none."
     )
     training_rows: Annotated[int, Field(ge=1000)] = Field(
-        600_000, description="Rows that models learn from in all; more takes longer and gains little."
+        600_000,
+        description="Rows that models learn from in all; more takes longer and gains little. Beyond 600,000 each model "
+        "takes a quarter of them, whatever the effort.",
     )
     training_effort: Literal["quick", "full"] = Field(
         "full",
@@ -71,6 +73,9 @@ class Settings(BaseSettings):
     )
     training_device: Literal["cpu", "cuda"] = Field(
         "cpu", description="Where models are trained; cuda needs the package `xgboost` in place of `xgboost-cpu`."
+    )
+    training_memory_gb: Annotated[float, Field(gt=0)] = Field(
+        4.0, description="Largest matrix that training holds in memory; a larger one lies in files while it is used."
     )
     training_tuning_s: Annotated[int, Field(ge=0)] = Field(
         0, description="Seconds that a training may search for better parameters, per model; 0 searches none."

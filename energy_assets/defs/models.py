@@ -16,6 +16,7 @@ from energy_assets.features.matrix import FEATURES, Thinning, features_hash
 from energy_assets.forecasts.champions import model_names
 from energy_assets.lake import Lake
 from energy_assets.models.archive import FULL
+from energy_assets.models.boosting import checked_device
 from energy_assets.models.card import TrainingFacts
 from energy_assets.models.plots import plots_of
 from energy_assets.models.promotion import Decision, decide
@@ -61,7 +62,7 @@ def load_models(
     issues = training_issues(lake, settings=settings)
     if not issues or meters.is_empty():
         return dg.MaterializeResult(metadata={"models": "nothing to learn from: no readings, or no meter", "issues": 0})
-    spec = SPECS[settings.training_effort].model_copy(update={"device": settings.training_device})
+    spec = _spec_of(settings)
     wanted = min(settings.training_rows, _CLASSES_FED * spec.training_rows)
     share = thinning_share(meters, issues=len(issues), rows=wanted)
     features = features_of(
@@ -123,6 +124,24 @@ def champions_beat_last_week(registry: dg.ResourceParam[Registry], lake: dg.Reso
         severity=dg.AssetCheckSeverity.WARN,
         description=f"no champion: {', '.join(without)}" if without else f"{len(names)} models have a champion",
     )
+
+
+def _spec_of(settings: Settings) -> ModelSpec:
+    """Return what is trained: the effort with the machine's device and memory, and more rows where these are asked for.
+
+    Raises:
+        ModelError: a GPU is wanted and there is none.
+    """
+    spec = SPECS[settings.training_effort]
+    rows = spec.training_rows
+    if settings.training_rows > Settings.model_fields["training_rows"].default:
+        rows = max(rows, settings.training_rows // _CLASSES_FED)
+    changes = {
+        "device": checked_device(settings.training_device),
+        "matrix_gb": settings.training_memory_gb,
+        "training_rows": rows,
+    }
+    return spec.model_copy(update=changes)
 
 
 def champion_of(registry: Registry, name: str) -> LoadedModel | UnresolvedModelError:

@@ -1,11 +1,16 @@
 """XGBoost as this package uses it: matrices streamed in chunks, boosters trained, stored as UBJSON, and predicted with.
 
-The only module that imports xgboost. Chunks keep the float matrix from existing twice.
+The only module that imports xgboost. Chunks keep the float matrix from existing twice; a matrix that is larger than it
+may be lies in files and is read a page at a time, which gives the same boosters to the bit.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,16 +34,57 @@ def library() -> Any:
     return xgboost
 
 
+def checked_device(device: str) -> str:
+    """Return the device where boosters can be grown on it here.
+
+    Raises:
+        ModelError: a GPU is wanted, and this xgboost was built without one, or the machine has none. XGBoost itself
+            would go on with the processor and only say so in a warning.
+    """
+    if device == "cpu":
+        return device
+    remedy = "set training_device to cpu (ENERGY_ASSETS_TRAINING_DEVICE), or"
+    if not library().build_info().get("USE_CUDA"):
+        raise ModelError(
+            f"Training on {device} is asked for, but the xgboost that is installed cannot: {remedy} install the "
+            f"package xgboost in place of xgboost-cpu."
+        )
+    if not _gpus():
+        raise ModelError(f"Training on {device} is asked for, but this machine shows no GPU: {remedy} see nvidia-smi.")
+    return device
+
+
+def _gpus() -> int:
+    """Return how many GPUs the driver shows."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    return 0 if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) else count.value
+
+
 def streamed_matrix(
-    rows: pl.DataFrame, *, columns: tuple[str, ...], label: Floats, threads: int, reference: Any = None
+    rows: pl.DataFrame,
+    *,
+    columns: tuple[str, ...],
+    label: Floats,
+    threads: int,
+    reference: Any = None,
+    memory_gb: float = float("inf"),
 ) -> Any:
-    """Return a quantile matrix of the rows' scaled features, made chunk by chunk; `reference` lends its bins."""
+    """Return a quantile matrix of the rows' scaled features, made chunk by chunk; `reference` lends its bins.
+
+    A cell takes a byte. With more of them than `memory_gb` the matrix lies in files of a temporary folder as long as
+    it lives.
+    """
     xgb = library()
+    folder = None if rows.height * len(columns) <= memory_gb * 1e9 else tempfile.mkdtemp(prefix="matrix-")
 
     class Chunks(xgb.DataIter):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             self._parts = _parts(rows, label)
-            super().__init__()
+            super().__init__(cache_prefix=None if folder is None else str(Path(folder, "pages")))
 
         def next(self, input_data: Any) -> bool:
             part = next(self._parts, None)
@@ -51,7 +97,11 @@ def streamed_matrix(
         def reset(self) -> None:
             self._parts = _parts(rows, label)
 
-    return xgb.QuantileDMatrix(Chunks(), ref=reference, max_bin=_BINS, nthread=threads)
+    kind = xgb.QuantileDMatrix if folder is None else xgb.ExtMemQuantileDMatrix
+    matrix = kind(Chunks(), ref=reference, max_bin=_BINS, nthread=threads)
+    if folder is not None:
+        weakref.finalize(matrix, shutil.rmtree, folder, ignore_errors=True)
+    return matrix
 
 
 def train(
@@ -68,6 +118,7 @@ def train(
         "verbosity": 0,
         **parameters,
     }
+    checked_device(str(parameters.get("device", "cpu")))
     stopping = {} if watch is None else {"evals": [(watch, "tail")], "early_stopping_rounds": 30}
     booster = library().train(settings, matrix, rounds, verbose_eval=False, **stopping)
     best = rounds if watch is None else int(booster.best_iteration) + 1

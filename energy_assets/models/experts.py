@@ -128,7 +128,9 @@ def fit_experts(
     spec = recipe.spec
     linear = fit_linear(rows, has_weather=recipe.has_weather, seed=recipe.seed)
     labels = _labels(rows, linear)
-    matrix = boosting.streamed_matrix(rows, columns=recipe.columns, label=labels["direct"], threads=recipe.threads)
+    matrix = boosting.streamed_matrix(
+        rows, columns=recipe.columns, label=labels["direct"], threads=recipe.threads, memory_gb=spec.matrix_gb
+    )
     watched, seen = None, {}
     if watch is not None:
         seen = _labels(watch, linear)

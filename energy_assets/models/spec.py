@@ -52,6 +52,9 @@ class ModelSpec(BaseModel):
         0.5, description="Share of the features that a tree of a blend may choose from."
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where boosters of a blend are grown.")
+    matrix_gb: Annotated[float, Field(ge=0)] = Field(
+        4.0, description="Largest matrix of a blend, a byte a cell, that is held in memory; larger ones lie in files."
+    )
     calibration_share: Annotated[float, Field(gt=0, lt=0.6)] = Field(
         0.2, description="Share of the issues, the last ones, that are held out to stop early and to calibrate."
     )

@@ -1,0 +1,69 @@
+"""Matrices in files give the same boosters as those in memory; a GPU that is not there is named."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from energy_assets.errors import ModelError
+from energy_assets.models import boosting
+
+COLUMNS = ("a", "b_kwh")
+
+
+def rows(count: int = 150_000) -> pl.DataFrame:
+    draw = np.random.default_rng(1)
+    values = draw.normal(size=(2, count)).astype(np.float32)
+    values[0, ::7] = np.nan
+    return pl.DataFrame({"a": values[0], "b_kwh": values[1], "scale_kwh": np.full(count, 2, dtype=np.float32)})
+
+
+def grown(frame: pl.DataFrame, *, memory_gb: float) -> np.ndarray:
+    label = np.sin(frame["b_kwh"].to_numpy())
+    matrix = boosting.streamed_matrix(frame, columns=COLUMNS, label=label, threads=2, memory_gb=memory_gb)
+    matrix.set_label(label * 2)
+    parameters = {"objective": "reg:squarederror", "max_leaves": 8, "subsample": 0.7}
+    booster, _ = boosting.train(parameters, matrix, rounds=6, threads=2, seed=1)
+    return boosting.predict(booster, frame.head(2000), columns=COLUMNS)
+
+
+def test_a_matrix_in_files_gives_the_same_booster_to_the_bit(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made: list[str] = []
+    plain = boosting.tempfile.mkdtemp
+
+    def watched(**options):
+        made.append(plain(**options))
+        return made[-1]
+
+    monkeypatch.setattr(boosting.tempfile, "mkdtemp", watched)
+    in_memory = grown(rows(), memory_gb=1)
+    assert not made
+    in_files = grown(rows(), memory_gb=1e-4)
+    assert len(made) == 1
+    assert not Path(made[0]).exists()  # gone with the matrix
+    assert np.array_equal(in_memory, in_files)
+    assert np.ptp(in_files) > 1
+
+
+@pytest.mark.parametrize(
+    ("is_built", "gpus", "says"),
+    [
+        pytest.param(False, 0, "xgboost-cpu", id="package-without"),
+        pytest.param(True, 0, "shows no GPU", id="machine-without"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_named_with_its_remedy(monkeypatch, is_built: bool, gpus: int, says: str):
+    monkeypatch.setattr(boosting.library(), "build_info", lambda: {"USE_CUDA": is_built})
+    monkeypatch.setattr(boosting, "_gpus", lambda: gpus)
+    with pytest.raises(ModelError, match=says) as refused:
+        boosting.checked_device("cuda")
+    assert "ENERGY_ASSETS_TRAINING_DEVICE" in str(refused.value)
+
+
+def test_a_gpu_that_is_there_is_used(monkeypatch):
+    monkeypatch.setattr(boosting.library(), "build_info", lambda: {"USE_CUDA": True})
+    monkeypatch.setattr(boosting, "_gpus", lambda: 1)
+    assert boosting.checked_device("cuda") == "cuda"
+    assert boosting.checked_device("cpu") == "cpu"
