@@ -6,13 +6,17 @@ import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_assets.cli.root import app, console
 from energy_assets.errors import ConfigError
+from energy_assets.messaging.formats import FORMATS
 from energy_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from energy_assets.messaging.simulation import Round
 
 
 @app.command()
@@ -20,7 +24,7 @@ def simulate(
     meters: Annotated[int, typer.Option(min=1, max=100_000, help="How many meters.")] = 20,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two messages of a meter.")] = 60.0,
     message_format: Annotated[
-        str, typer.Option("--format", help="What they speak: the name of a built-in mapping.")
+        str, typer.Option("--format", help=f"What they speak, as the built-in mapping reads it: {', '.join(FORMATS)}.")
     ] = "system_003",
     rounds: Annotated[int | None, typer.Option(min=1, help="Messages of each meter. Default: until stopped.")] = None,
     as_fast: Annotated[
@@ -44,9 +48,9 @@ def simulate(
     """Send what households would over MQTT, live or in haste, with faults on demand."""
     from energy_assets.messaging.endpoint import endpoint_of
     from energy_assets.messaging.ledger_file import LedgerFile
-    from energy_assets.messaging.sending import Sender
     from energy_assets.messaging.simulation import Plan
     from energy_assets.messaging.simulation import rounds as rounds_of
+    from energy_assets.messaging.streaming import Stream
 
     if rounds is None and as_fast:
         raise ConfigError("As fast as the broker takes it has no end of its own: give --rounds.")
@@ -68,28 +72,28 @@ def simulate(
     began, sent = time.monotonic(), 0
     with (
         LedgerFile(ledger) as book,
-        Sender(endpoint_of(settings), client_id=client_id, version=settings.mqtt_version) as sender,
+        Stream(
+            endpoint_of(settings),
+            client_id=client_id,
+            version=settings.mqtt_version,
+            is_over=lambda: bool(stopped),
+        ) as stream,
     ):
         for one in rounds_of(plan):
             due = began + (one.at - first_at) / timedelta(seconds=1)
             per_message = 0.0 if as_fast else spread / max(1, len(one.messages))
-            gone: set[int] = set()
-            for position in range(0, len(one.messages), 100):
-                while not as_fast and not stopped and time.monotonic() < due + position * per_message:
-                    time.sleep(min(0.2, max(0.0, due + position * per_message - time.monotonic())))
-                if stopped:
-                    break
-                batch = one.messages[position : position + 100]
-                sender.send(batch)
-                sent += len(batch)
-                gone.update(message.number for message in batch)
-            book.add([row for row in one.made if row["number"] in gone or not row["copies"]])
+            gone = stream.send(one.messages) if as_fast else 0
+            for message in () if as_fast else one.messages:
+                stream.idle(due + gone * per_message - time.monotonic())
+                gone += stream.send([message])
+            sent += gone
+            book.add(_of(one, gone))
             if stopped:
                 break
-        sender.settle(within_s=60)
-        book.forget(sender.under_way)
+        stream.settle(within_s=60)
+        book.forget([*stream.under_way, *stream.refused])
         seconds = time.monotonic() - began
-        acknowledged = sender.acknowledged
+        acknowledged = stream.acknowledged
     console.print(
         f"{sent:,} messages of {meters:,} meters sent in {seconds:,.1f} s ({sent / max(seconds, 1e-9):,.0f}/s), "
         f"{acknowledged:,} acknowledged",
@@ -125,6 +129,14 @@ def account(
     if counts["lost"]:
         console.print("[red]Messages were acknowledged and are not in the lake.[/] Is everything landed yet?")
         raise typer.Exit(1)
+
+
+def _of(one: Round, gone: int) -> list[dict[str, object]]:
+    """Return the rows of a round of which only the first messages were sent before it was over."""
+    if gone == len(one.messages):
+        return one.made
+    numbers = {message.number for message in one.messages[:gone]}
+    return [row for row in one.made if row["number"] in numbers or not row["copies"]]
 
 
 def _share(text: str) -> tuple[str, float]:

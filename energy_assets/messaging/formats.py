@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """What a meter shows at an instant: its number, mean power since the message before, and its register."""
+class State(NamedTuple):
+    """What a meter shows at an instant: its number, power, what it used since its message before, and its register."""
 
     number: int
     at: datetime
     power_kw: float
+    energy_kwh: float
     register_kwh: float
     temperature_c: float = 15.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Worded:
+class Worded(NamedTuple):
     """A message, and the reading that is in it: the meter without its source, and the value in the message's unit.
 
     `at` is the device's own clock; None where the format has none and the arrival counts.
@@ -41,17 +41,27 @@ class Worded:
 Format = Callable[[State], list[Worded]]
 
 
+_ENCODED = json.JSONEncoder(separators=(",", ":")).encode
+_ROME = ZoneInfo("Europe/Rome")
+
+
 def _json(content: object) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
+    return _ENCODED(content).encode()
+
+
+@lru_cache(maxsize=512)  # a round's meters show the same instant, but for those whose clock is off
+def _in_rome(at: datetime) -> tuple[datetime, str]:
+    local = at.astimezone(_ROME).replace(microsecond=0)
+    return local, local.isoformat()
 
 
 def _system_003(state: State) -> list[Worded]:
     meter = f"household_{state.number}"
     value = round(state.power_kw, 2)
-    at = state.at.astimezone(ZoneInfo("Europe/Rome")).replace(microsecond=0)
+    at, timestamp = _in_rome(state.at)
     content = {
         "meterId": meter,
-        "timestamp": at.isoformat(),
+        "timestamp": timestamp,
         "temperature": round(state.temperature_c, 1),
         "consumptionKwh": value,
     }
@@ -148,15 +158,90 @@ def _esphome(state: State) -> list[Worded]:
     return [Worded(topic=topic, payload=f"{total:.3f}".encode(), meter=f"{device}.energy", value=total, at=None)]
 
 
+def _system_000(state: State) -> list[Worded]:
+    """Word the newest point alone; the system itself sends all that went before again with each."""
+    value, at = round(state.energy_kwh, 4), state.at.replace(microsecond=0)
+    local = at.astimezone(ZoneInfo("Europe/Rome"))
+    content = {"timestamps": [f"{local:%Y-%m-%d %H:%M:%S}"], "consumption": [value]}
+    topic = f"energy/household{state.number}/consumption"
+    meter = f"member{state.number}.consumption"
+    return [Worded(topic=topic, payload=_json(content), meter=meter, value=value, at=at)]
+
+
+def _system_001(state: State) -> list[Worded]:
+    value, at = round(state.energy_kwh, 4), state.at.replace(microsecond=0)
+    content = {"building_id": state.number, "timestamp": f"{at:%Y-%m-%dT%H:%M:%S}", "meter_reading": value}
+    meter = f"{state.number}.electricity"
+    return [Worded(topic="energy_consumption_redis", payload=_json(content), meter=meter, value=value, at=at)]
+
+
+_METERS_OF_002 = ("shellyem3-C8C9A3705CFC", "shellyem3-E89F6D84968A", "SMA_015D.1901407994")
+
+
+def _system_002(state: State) -> list[Worded]:
+    device = _METERS_OF_002[state.number - 1]
+    value = round(state.register_kwh * 3_600_000)
+    content = {"FeatureType": "EnergyMeter", "Power": round(state.power_kw * 1000), "EnergyIn": value, "EnergyOut": 0}
+    meter = f"{device.replace('.', '-')}.electricity"
+    topic = f"hack/{device}/TotalActivePower"
+    return [Worded(topic=topic, payload=_json(content), meter=meter, value=float(value), at=None)]
+
+
+def _system_002_influx(state: State) -> list[Worded]:
+    """Word the register as a point of the export, which `energy ingest influx` reads."""
+    value = round(state.register_kwh, 4)
+    topic = "influx/stromzaehler/zählername=Hausanschluss/counter"
+    return [Worded(topic=topic, payload=str(value).encode(), meter="house.grid_import", value=value, at=None)]
+
+
+def _system_004(state: State) -> list[Worded]:
+    email = f"home_{state.number}@example.org"
+    value, at = round(state.energy_kwh, 4), state.at.replace(microsecond=0)
+    local = at.astimezone(ZoneInfo("Europe/Athens"))
+    content = [{"email": email, "datetime": f"{local:%Y-%m-%d %H:%M:%S}", "consumption_kwh": value}]
+    topic = "add/consumer/consumption"
+    return [Worded(topic=topic, payload=_json(content), meter=f"{email}.electricity", value=value, at=at)]
+
+
+_NIGHT_SHARE = 0.45
+
+
+def _dsmr_reader(state: State) -> list[Worded]:
+    """Word the registers of both tariffs, of which the first holds a fixed share."""
+    said = []
+    for tariff, share in ((1, _NIGHT_SHARE), (2, 1 - _NIGHT_SHARE)):
+        value = round(state.register_kwh * share, 3)
+        topic, meter = f"dsmr/reading/electricity_delivered_{tariff}", f"house.grid_import_{tariff}"
+        said.append(Worded(topic=topic, payload=f"{value:.3f}".encode(), meter=meter, value=value, at=None))
+    return said
+
+
+def _opendtu(state: State) -> list[Worded]:
+    serial = 116_180_000_000 + state.number
+    value = round(state.register_kwh, 3)
+    topic = f"solar/{serial}/0/yieldtotal"
+    return [Worded(topic=topic, payload=f"{value:.3f}".encode(), meter=f"{serial}.production", value=value, at=None)]
+
+
 FORMATS: Mapping[str, Format] = {
     "system_003": _system_003,
+    "system_000": _system_000,
+    "system_001": _system_001,
+    "system_002": _system_002,
+    "system_002_influx": _system_002_influx,
+    "system_004": _system_004,
     "tasmota": _tasmota,
     "shelly_gen1": _shelly_gen1,
     "shelly_gen2": _shelly_gen2,
     "zigbee2mqtt": _zigbee2mqtt,
     "home_assistant": _home_assistant,
+    "dsmr_reader": _dsmr_reader,
     "emoncms": _emoncms,
     "glow": _glow,
+    "opendtu": _opendtu,
     "esphome": _esphome,
 }
-"""By the name of the built-in mapping that reads it."""
+"""By the name of the built-in mapping that reads it: all of them."""
+
+MOST_METERS: Mapping[str, int] = {"system_002": len(_METERS_OF_002), "system_002_influx": 1, "dsmr_reader": 1}
+"""How many meters a format can tell apart, where its topics name those of one house."""

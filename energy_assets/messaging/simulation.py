@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from energy_assets.contracts import UTC_TIME
 from energy_assets.errors import ConfigError
-from energy_assets.messaging.formats import FORMATS, State, Worded
+from energy_assets.messaging.formats import FORMATS, MOST_METERS, State, Worded
 from energy_assets.messaging.sending import Outgoing
 
 FAULTS = {
@@ -31,6 +31,7 @@ FAULTS = {
     "garbage": "the payload is damaged on its way",
 }
 LATE_ROUNDS = 20
+_ON_THE_WAY = ("drop", "duplicate", "reorder", "late", "garbage")
 _HOMES = 200
 _SLOT_MINUTES = 15
 _MOST_SKEW_S = 120
@@ -65,8 +66,10 @@ class Plan:
     def __post_init__(self) -> None:
         if self.message_format not in FORMATS:
             raise ConfigError(f"The format {self.message_format!r} is unknown; choose from {', '.join(FORMATS)}.")
-        if not 1 <= self.meters <= 100_000:
-            raise ConfigError(f"{self.meters} meters cannot be simulated; choose 1 to 100000.")
+        most = MOST_METERS.get(self.message_format, 100_000)
+        if not 1 <= self.meters <= most:
+            names = f", which is all that {self.message_format} tells apart" if most < 100_000 else ""
+            raise ConfigError(f"{self.meters} meters cannot be simulated; choose 1 to {most}{names}.")
         if self.interval < timedelta(milliseconds=100):
             raise ConfigError(f"An interval of {self.interval} is too short; choose 0.1 s or more.")
         for name, share in self.faults.items():
@@ -85,15 +88,17 @@ class Round:
 
 def rounds(plan: Plan) -> Iterator[Round]:
     """Yield the rounds of a plan, one an interval; those that faults hold back come with a later one."""
-    loads = _Loads(plan)
+    loads = Loads(plan)
     generator = np.random.default_rng([plan.seed, 77])
     skew_s = np.where(
         generator.random(plan.meters) < plan.faults.get("skew", 0.0),
         generator.integers(1, _MOST_SKEW_S, plan.meters) * generator.choice([-1, 1], plan.meters),
         0,
     )
+    off_s = [int(each) for each in skew_s]
     register = generator.uniform(50, 20_000, plan.meters).round(1)
     hours = plan.interval / timedelta(hours=1)
+    word, befalls = FORMATS[plan.message_format], _Faults(plan, generator)
     held: dict[int, list[_Sent]] = {}
     number = index = 0
     while plan.rounds is None or index < plan.rounds:
@@ -102,19 +107,23 @@ def rounds(plan: Plan) -> Iterator[Round]:
         register += power * hours
         started_anew = generator.random(plan.meters) < plan.faults.get("reset", 0.0)
         register[started_anew] = power[started_anew] * hours
+        any_anew = bool(started_anew.any())
         sent: list[_Sent] = []
         temperature = 12 + 6 * math.sin((at.hour - 9) / 24 * 2 * math.pi)
+        powers, registers = power.tolist(), register.tolist()
+        clocks = [at + timedelta(seconds=each) if each else at for each in off_s]
         for meter in range(plan.meters):
             state = State(
                 number=meter + 1,
-                at=at + timedelta(seconds=int(skew_s[meter])),
-                power_kw=float(power[meter]),
-                register_kwh=float(register[meter]),
+                at=clocks[meter],
+                power_kw=powers[meter],
+                energy_kwh=powers[meter] * hours,
+                register_kwh=registers[meter],
                 temperature_c=temperature,
             )
-            for worded in FORMATS[plan.message_format](state):
-                fault = _fault(plan, generator)
-                if fault is None and (started_anew[meter] or skew_s[meter]):
+            for worded in word(state):
+                fault = befalls.drawn()
+                if fault is None and (off_s[meter] or (any_anew and started_anew[meter])):
                     fault = "reset" if started_anew[meter] else "skew"
                 one = _Sent(made=_made(worded, fault, number=number), messages=[])
                 payload = _damaged(worded.payload, generator) if fault == "garbage" else worded.payload
@@ -158,18 +167,25 @@ def account_of(ledger: pl.DataFrame, stored: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _fault(plan: Plan, generator: np.random.Generator) -> str | None:
-    """Return what befalls a message on its way, at most one thing."""
-    drawn, border = generator.random(), 0.0
-    for name in ("drop", "duplicate", "reorder", "late", "garbage"):
-        border += plan.faults.get(name, 0.0)
-        if drawn < border:
-            return name
-    return None
+class _Faults:
+    """What befalls messages on their way, at most one thing each; drawn in bulk, for most messages nothing happens."""
+
+    def __init__(self, plan: Plan, generator: np.random.Generator) -> None:
+        names = [name for name in _ON_THE_WAY if plan.faults.get(name)]
+        self._names = [*names, None]
+        self._borders = np.cumsum([plan.faults[name] for name in names])
+        self._generator = generator
+        self._drawn: list[int] = []
+
+    def drawn(self) -> str | None:
+        if len(self._names) == 1:
+            return None
+        if not self._drawn:
+            self._drawn = np.searchsorted(self._borders, self._generator.random(1_000), side="right").tolist()
+        return self._names[self._drawn.pop()]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sent:
+class _Sent(NamedTuple):
     made: dict[str, Any]
     messages: list[Outgoing]
 
@@ -198,7 +214,7 @@ def _damaged(payload: bytes, generator: np.random.Generator) -> bytes:
     return b"\xff\xfe" + kept
 
 
-class _Loads:
+class Loads:
     """The power of the plan's meters at an instant, from the community's homes, a month at a time."""
 
     def __init__(self, plan: Plan) -> None:
@@ -211,6 +227,7 @@ class _Loads:
         self._kw: NDArray[np.float64] = np.zeros((homes, 0))
 
     def power_kw(self, at: datetime) -> NDArray[np.float64]:
+        """Return the power of each meter."""
         from energy_assets.community.streams import block_of, first_day_of
 
         day = at.astimezone(UTC).date()

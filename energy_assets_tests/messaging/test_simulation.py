@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
+import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from energy_assets.contracts import READINGS_RAW
 from energy_assets.errors import ConfigError, SourceError
 from energy_assets.lake import Lake
 from energy_assets.message_landing import land_dumps
-from energy_assets.messaging.formats import FORMATS
+from energy_assets.messaging import staging
+from energy_assets.messaging.dumps import read_dump
+from energy_assets.messaging.formats import FORMATS, MOST_METERS
 from energy_assets.messaging.ledger_file import LedgerFile, read_ledger
-from energy_assets.messaging.payloads import mapping_file
-from energy_assets.messaging.simulation import LATE_ROUNDS, LEDGER, Plan, Round, account_of, rounds
+from energy_assets.messaging.payloads import BUILT_IN, load_payload_mapping, mapping_file
+from energy_assets.messaging.simulation import LATE_ROUNDS, LEDGER, Loads, Plan, Round, account_of, rounds
+from energy_assets.metering.units import KW_PER_UNIT, KWH_PER_UNIT
 from energy_assets.readings.source import Source
 from energy_assets.settings import Settings
 
@@ -122,6 +129,11 @@ def test_what_is_lost_is_counted_and_what_nobody_promised_is_not() -> None:
         pytest.param({"message_format": "morse"}, "'morse' is unknown; choose from system_003", id="format"),
         pytest.param({"meters": 0}, "choose 1 to 100000", id="none"),
         pytest.param({"meters": 100_001}, "choose 1 to 100000", id="too many"),
+        pytest.param(
+            {"meters": 2, "message_format": "dsmr_reader"},
+            "choose 1 to 1, which is all that dsmr",
+            id="two of one house",
+        ),
         pytest.param({"interval": timedelta(milliseconds=1)}, "too short", id="interval"),
         pytest.param({"faults": {"drop": 2.0}}, "drop=2 is not understood", id="share"),
         pytest.param({"faults": {"fire": 0.1}}, "fire=0.1 is not understood", id="fault"),
@@ -138,26 +150,88 @@ def test_a_hundred_thousand_meters_have_sizes_of_their_own() -> None:
     assert len({message.topic for message in one.messages}) == 100_000
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_what_every_format_says_is_what_its_built_in_mapping_reads(name: str, tmp_path: Path) -> None:
-    faults = {"drop": 0.03, "duplicate": 0.1, "late": 0.05, "reorder": 0.05, "garbage": 0.05, "reset": 0.01}
-    found = list(rounds(plan(message_format=name, meters=20, rounds=60, interval=timedelta(minutes=15), faults=faults)))
-    dump = tmp_path / "dump.jsonl"
-    with dump.open("w") as file:
+def dumped(found: list[Round], file: Path) -> Path:
+    """Return a dump of what was sent, each message at its round's instant."""
+    with file.open("w") as lines:
         for one in found:
             for message in one.messages:
                 payload = message.payload.decode("utf-8", errors="replace")
                 line = {"topic": message.topic, "payload": payload, "arrived_at_utc": one.at.isoformat()}
-                file.write(json.dumps(line) + "\n")
-    lake = Lake.from_settings(Settings(home=tmp_path / "home"))
-    source = Source(name="live", kind="mqtt", path=tmp_path, mapping=mapping_file(Path(name)))
-    counts = land_dumps(lake, source, [dump], form=None, now=START)
-    assert counts.is_balanced
-    stored = lake.read(READINGS_RAW).with_columns(meter=pl.col("meter_id").str.strip_prefix("live."))
-    account = account_of(ledger_of(found), stored)
-    assert account["readings"] > 900
-    assert (account["lost"], account["extra"]) == (0, 0)
+                lines.write(json.dumps(line) + "\n")
+    return file
+
+
+def test_every_built_in_mapping_has_a_format() -> None:
+    assert set(FORMATS) == {file.stem for file in BUILT_IN.glob("*.toml")}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_energy_that_is_read_is_the_energy_that_was_used(name: str, tmp_path: Path) -> None:
+    mapping = load_payload_mapping(Path(name))
+    minutes = mapping.messages[0].interval_minutes
+    assert minutes is not None
+    wanted = plan(
+        message_format=name,
+        meters=MOST_METERS.get(name, 3),
+        rounds=30,
+        interval=timedelta(minutes=minutes),
+        first_at=datetime(2026, 3, 14, tzinfo=UTC),
+    )
+    dump = dumped(list(rounds(wanted)), tmp_path / "dump.jsonl")
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        staging.begin(connection, [staging.Batch(batch_id="b", name="dump")])
+        for frame in read_dump(dump, mapping=mapping):
+            staging.add_frame(connection, frame)
+        staging.judge(connection, mapping, source="s")
+        read = connection.execute(
+            "SELECT meter_id, starts_at_utc, value, measure, unit "
+            "FROM temp.staged_rows JOIN temp.staged_rules USING (rule)"
+        ).pl()
+    measure, unit = read["measure"][0], read["unit"][0]
+    hours = minutes / 60
+    by_meter = read.sort("starts_at_utc").group_by("meter_id")
+    used = loads_of(wanted) * hours
+    if measure == "register":  # which counts from its first message on
+        kwh = by_meter.agg(pl.col("value").last() - pl.col("value").first())["value"].sum() * KWH_PER_UNIT[unit]
+        expected = used[1:].sum()
+    elif measure == "power":
+        kwh, expected = read["value"].sum() * KW_PER_UNIT[unit] * hours, used.sum()
+    else:
+        kwh, expected = read["value"].sum() * KWH_PER_UNIT[unit], used.sum()
+    assert kwh == pytest.approx(expected, rel=0.01)
+
+
+def loads_of(wanted: Plan) -> NDArray[np.float64]:
+    """Return the power in kW of each round and meter."""
+    loads = Loads(wanted)
+    return np.array(
+        [loads.power_kw(wanted.first_at + number * wanted.interval) for number in range(wanted.rounds or 0)]
+    )
+
+
+@pytest.fixture(scope="module")
+def one_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    lake = Lake.from_settings(Settings(home=tmp_path_factory.mktemp("home")))
+    yield lake
     lake.close()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_every_format_says_is_what_its_built_in_mapping_reads(name: str, tmp_path: Path, one_lake: Lake) -> None:
+    faults = {"drop": 0.03, "duplicate": 0.1, "late": 0.05, "reorder": 0.05, "garbage": 0.05, "reset": 0.01}
+    meters = MOST_METERS.get(name, 20)
+    wanted = plan(message_format=name, meters=meters, rounds=60, interval=timedelta(minutes=15), faults=faults)
+    found = list(rounds(wanted))
+    dump = dumped(found, tmp_path / "dump.jsonl")
+    source = Source(name=name, kind="mqtt", path=tmp_path, mapping=mapping_file(Path(name)))
+    counts = land_dumps(one_lake, source, [dump], form=None, now=START)
+    assert counts.is_balanced
+    raw = one_lake.read(READINGS_RAW, where={"source": name})
+    stored = raw.with_columns(meter=pl.col("meter_id").str.strip_prefix(f"{name}."))
+    account = account_of(ledger_of(found), stored)
+    assert account["readings"] > 45 * meters
+    assert (account["lost"], account["extra"]) == (0, 0)
 
 
 def test_a_ledger_is_read_back_and_others_are_refused(tmp_path: Path) -> None:
