@@ -46,9 +46,11 @@ def append(
 
     settings = load_settings()
     try:
-        lines = [json.loads(line) for line in entries.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
+        lines = [json.loads(line) for line in _text_of(entries).splitlines() if line.strip()]
+    except ValueError as error:
         raise LedgerError(f"{entries} cannot be read as JSON lines: {error}.") from error
+    if strange := [line for line in lines if not isinstance(line, dict)]:
+        raise LedgerError(f"{entries} holds a line that is no JSON object: {json.dumps(strange[0])[:80]}.")
     for place in open_ledger(settings.ledger_folder, name=settings.ledger_name).append(lines):
         typer.echo(place)
 
@@ -63,13 +65,14 @@ def verify(
     from energy_assets.ledger.notes import open_checkpoint
 
     opened = _opened(log, key)
-    before = None if trusted is None else open_checkpoint(trusted.read_text("utf-8"), verifier=opened.verifier)
+    before = None if trusted is None else open_checkpoint(_text_of(trusted), verifier=opened.verifier)
     found = opened.verify(trusted=before)
     for problem in found.problems:
         console.print(f"[red]✗[/] {problem}", highlight=False)
     if not found.is_sound or found.checkpoint is None:
         raise typer.Exit(1)
-    console.print(f"[green]✓[/] {found.checkpoint.size:,} entries of {found.checkpoint.origin} are as signed")
+    size = found.checkpoint.size
+    console.print(f"[green]✓[/] {size:,} {'entry' if size == 1 else 'entries'} of {found.checkpoint.origin}, as signed")
 
 
 @ledger.command("prove")
@@ -82,6 +85,9 @@ def prove(
     out: Annotated[Path | None, typer.Option(help="Folder for the files; default: the screen.")] = None,
 ) -> None:
     """Give a published curve, or a household's statement, with its proof, for a stranger to check with the verifier."""
+    is_statement, is_curve = premise is not None and month is not None, zone is not None and date is not None
+    if not is_statement and not is_curve:
+        raise LedgerError("Name a curve by --zone and --date, or a statement by --premise and --month.")
     opened = _opened(None, None)
     if premise is not None and month is not None:
         files, check = _statement_files(opened, premise, month, revision), "statement {folder} '{key}'"
@@ -170,8 +176,15 @@ def accept(
     from energy_assets.ledger.notes import Verifier
 
     opened = _opened(None, None)
-    kept = opened.accept(cosigned.read_text(encoding="utf-8"), witness=Verifier.from_text(witness))
+    kept = opened.accept(_text_of(cosigned), witness=Verifier.from_text(witness))
     console.print(f"[green]✓[/] proofs of the first {kept.size:,} entries bear {Verifier.from_text(witness).name}")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LedgerError(f"{path} cannot be read: {error}. Name a text file that exists.") from error
 
 
 def _opened(log: Path | None, key: str | None) -> Ledger:
@@ -180,5 +193,9 @@ def _opened(log: Path | None, key: str | None) -> Ledger:
     from energy_assets.ledger.notes import Verifier
 
     home = load_settings().ledger_folder
+    if log is None and not (home / "log").exists():
+        raise LedgerError(
+            f"There is no log in {home} yet. The night makes it, or `energy nightly`; another one is named by --log."
+        )
     verifier = load_verifier(home / "keys") if key is None else Verifier.from_text(key)
     return Ledger(home / "log" if log is None else log, verifier=verifier)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from energy_assets.cli.root import app, console
+from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
+
+if TYPE_CHECKING:
+    from energy_assets.prices.welfare import PriceCurve
+
+_DAYS_SHOWN = 7
 
 
 @app.command()
@@ -35,7 +41,22 @@ def price(
     )
     for day, reason in made.skipped.items():
         console.print(f"{day} is left out: {reason}")
+    for one in made.curves[:_DAYS_SHOWN]:
+        console.print(_said_of(one), soft_wrap=True, highlight=False)
+    if len(made.curves) > _DAYS_SHOWN:
+        console.print(f"… and {len(made.curves) - _DAYS_SHOWN} more")
     console.print(f"{len(made.curves)} {'day' if len(made.curves) == 1 else 'days'} priced in {out}", soft_wrap=True)
+
+
+def _said_of(curve: PriceCurve) -> str:
+    """Return a line on a day: its lowest and highest price, the rule that made it, and what it spares."""
+    units, account = curve.rows["price_units"].to_numpy(), curve.day.row(0, named=True)
+    low, high = (f"{value / PRICE_UNITS_PER_CURRENCY:.5f}" for value in (units.min(), units.max()))
+    cost, flat = account["social_cost"], account["social_cost_flat"]
+    return (
+        f"{account['delivery_date']}: {low} to {high} {curve.rows['currency_code'][0]}/kWh, by {account['rung']}; "
+        f"social cost {cost:.2f}, at the flat rate {flat:.2f}"
+    )
 
 
 @app.command()

@@ -48,10 +48,10 @@ def show(
         _print_statement(statements, revision=revision)
     else:
         months = sorted(set(own["period_start"].dt.strftime("%Y-%m").to_list()))
-        there = (
-            f"There are: {', '.join(months)}." if months else f"Premises with a bill: {', '.join(known) or 'none'}, …"
-        )
         of = "the running month" if month is None else f"{month:%Y-%m}"
+        there = f"Its months are: {', '.join(months)}."
+        if not months:
+            there = f"There are bills of {', '.join(known)}, …" if known else "There are no bills at all."
         raise ContractError(f"{premise} has no bill of {of}. {there} The night, or `energy nightly`, makes them.")
 
 

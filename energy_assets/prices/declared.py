@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from energy_assets.errors import ConfigError
 
@@ -55,6 +56,14 @@ def read_declared(path: Path, *, model: type[Declared], defaults: Mapping[str, o
 def faults_of(error: ValidationError, *, path: Path, subject: str) -> str:
     """Return what is wrong with a file's fields, by name."""
     faults = "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or subject}: {fault['msg']}" for fault in error.errors()
+        f"{'.'.join(map(str, fault['loc']))}: {_said(fault)}" if fault["loc"] else _said(fault)
+        for fault in error.errors()
     )
     return f"{subject.capitalize()} file {path} does not declare a {subject}: {faults}."
+
+
+def _said(fault: ErrorDetails) -> str:
+    """Return what a fault says, in the words of who wrote the file."""
+    if fault["type"] == "extra_forbidden":
+        return "there is no such field"
+    return fault["msg"].removeprefix("Value error, ")

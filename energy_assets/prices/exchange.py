@@ -6,6 +6,7 @@ Prices leave as decimals of the currency made from the published integers, so th
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ import polars as pl
 from energy_assets.contracts.prices import PRICE_UNITS_PER_CURRENCY
 
 PRESENT_PRICE_TOPIC = "energy/price"
+_NO_OBJECT_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +65,17 @@ def curve_csv(rows: pl.DataFrame) -> str:
 
 
 def openadr_event(rows: pl.DataFrame, *, program_id: str) -> dict[str, object]:
-    """Return the curve as an OpenADR 3 event with PRICE, EXPORT_PRICE and GHG (g CO2e/kWh) per interval."""
+    """Return the curve as an OpenADR 3 event with PRICE, EXPORT_PRICE and GHG (g CO2e/kWh) per interval.
+
+    Its programID is what a server of OpenADR takes for one: letters, digits, `_` and `-`, 128 at most; what else is in
+    `program_id` becomes `_`.
+    """
     ordered = rows.sort("starts_at_utc")
     first = ordered.row(0, named=True)
     currency = first["currency_code"]
     return {
         "objectType": "EVENT",
-        "programID": program_id,
+        "programID": _NO_OBJECT_ID.sub("_", program_id)[:128],
         "eventName": f"{first['zone_id']} {first['delivery_date'].isoformat()} r{first['revision']}",
         "payloadDescriptors": [
             _descriptor("PRICE", units="KWH", currency=currency),

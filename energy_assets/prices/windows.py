@@ -45,7 +45,9 @@ def _slots(rows: pl.DataFrame, *, hours: float) -> int:
     if len(lengths) != 1:
         raise ConfigError(f"A curve needs slots of one length, these have {sorted(lengths)} minutes; give one curve.")
     count: int = math.ceil(hours * 60 / lengths[0] - 1e-9)
-    if not 0 < count <= rows.height:
+    if count < 1:
+        raise ConfigError(f"{hours:g} hours are no time to look for; ask for one slot of {lengths[0]} minutes or more.")
+    if count > rows.height:
         raise ConfigError(
             f"{hours:g} hours are not in a curve of {rows.height} slots of {lengths[0]} minutes; ask for fewer."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def test_every_cadence_and_length_of_day(tmp_path: Path, begins: datetime, hours
     done, report = priced(tmp_path, table(begins, slots=hours * 60 // minutes, minutes=minutes), zone=ROME)
     assert done.exit_code == 0, done.output
     assert "1 day priced" in done.output
+    assert re.search(r"EUR/kWh, by welfare; social cost [\d.]+, at the flat rate [\d.]+", done.output)
     out = pl.read_csv(tmp_path / "out.csv")
     assert out.height == hours * 60 // minutes
     assert out["interval_minutes"].unique().to_list() == [minutes]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -76,6 +78,45 @@ def test_openadr_event() -> None:
     first = {payload["type"]: payload["values"] for payload in intervals[0]["payloads"]}
     assert first["PRICE"] == [ROWS["price_units"][0] / 100_000]
     assert first["GHG"] == [pytest.approx(ROWS["greenhouse_gas_kg_per_kwh"][0] * 1000, abs=1e-3)]
+
+
+# Of the published openadr3.yaml (3.0.1) and its enumerations (3.1.0): what an event and its parts must have.
+OBJECT_ID = r"[a-zA-Z0-9_-]{1,128}"
+DURATION = r"-?P(?=\d|T\d)(\d+Y)?(\d+M)?(\d+[DW])?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?"
+EVENT_FIELDS = {
+    "id", "createdDateTime", "modificationDateTime", "objectType", "programID", "eventName", "priority", "targets",
+    "reportDescriptors", "payloadDescriptors", "intervalPeriod", "intervals",
+}  # fmt: skip
+UNITS = {"PRICE": "KWH", "EXPORT_PRICE": "KWH", "GHG": "GHG"}
+
+
+@pytest.mark.parametrize("zone_id", ["community", "ashrae.3", "x" * 200])
+@pytest.mark.parametrize("interval", [15, 30, 60])
+def test_an_event_is_what_the_published_schema_asks_for(zone_id: str, interval: int) -> None:
+    zone = ZoneConfig(zone_id=zone_id, currency_code="USD")
+    rows = curve(net_load([30.0] * (1440 // interval), zone=zone, interval_minutes=interval), zone=zone).rows
+    event: Any = json.loads(json.dumps(openadr_event(rows, program_id=zone_id)))
+    assert set(event) <= EVENT_FIELDS
+    assert event["objectType"] == "EVENT"
+    assert re.fullmatch(OBJECT_ID, event["programID"])
+    assert set(event["intervalPeriod"]) <= {"start", "duration", "randomizeStart"}
+    assert datetime.fromisoformat(event["intervalPeriod"]["start"]).tzinfo is not None
+    assert re.fullmatch(DURATION, event["intervalPeriod"]["duration"])
+    assert {each["payloadType"]: each["units"] for each in event["payloadDescriptors"]} == UNITS
+    for each in event["payloadDescriptors"]:
+        assert set(each) <= {"objectType", "payloadType", "units", "currency"}
+        assert each["objectType"] == "EVENT_PAYLOAD_DESCRIPTOR"
+        assert each.get("currency", "USD") == "USD"
+    assert len(event["intervals"]) == 1440 // interval
+    for each in event["intervals"]:
+        assert set(each) == {"id", "payloads"}
+        assert isinstance(each["id"], int)
+        for payload in each["payloads"]:
+            assert set(payload) == {"type", "values"}
+            assert payload["type"] in UNITS
+            (value,) = payload["values"]
+            assert isinstance(value, float)
+            assert value >= 0 or payload["type"] != "GHG"
 
 
 def test_messages() -> None:
@@ -170,7 +211,7 @@ def test_a_bad_file_is_named(
     ("text", "message"),
     [
         pytest.param("flat_rate = -1\n", "flat_rate", id="out of range"),
-        pytest.param("flat = 1\n", "flat", id="unknown field"),
+        pytest.param("flat = 1\n", "flat: there is no such field", id="unknown field"),
         pytest.param('timezone = "Mars/Base"\n', "IANA", id="time zone"),
         pytest.param("floor = 0.9\n", "above cap", id="floor above cap"),
         pytest.param('[[export]]\nname = "x"\nprice = 0.5\n', "cheapest import", id="a pump of money"),
