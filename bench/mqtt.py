@@ -7,7 +7,7 @@ durable at a steady 10,000 messages a second. `faults`: 150,000 messages at 15,0
 full disk, a network cut, QoS 0 devices; what is lost of what was acknowledged to the publisher, and of the unique keys
 in `readings.raw` (`--broker embedded`: on the broker of `energy up`). The control, which acknowledges on receipt, must
 lose. `arrival`: from publishing to the row in the lake, by Dagster's daemon and its sensor. `staging`: segment to rows.
-Exit code 1 when something is lost or out of its limits.
+`sending`: `energy simulate` beside other publishers. Exit code 1 when something is lost or out of its limits.
 """
 
 from __future__ import annotations
@@ -282,10 +282,10 @@ def main() -> int:
         _play(role, int(port), int(wanted), Path(folder))
         return 0
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["throughput", "latency", "faults", "arrival", "staging"])
+    parser.add_argument("part", choices=["throughput", "latency", "faults", "arrival", "sending", "staging"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inflight", type=int, default=10_000, help="Mosquitto's max_inflight_messages")
-    parser.add_argument("--broker", choices=list(BROKERS), default="mosquitto", help="of the faults")
+    parser.add_argument("--broker", choices=list(BROKERS), default="mosquitto", help="of faults and sending")
     parser.add_argument("--messages", type=int, help="default: 200,000; staging: 1,000,000")
     arguments = parser.parse_args()
     if arguments.part == "throughput":
@@ -294,6 +294,11 @@ def main() -> int:
         from bench.mqtt_staging import staging_speed
 
         return 0 if staging_speed(arguments.rounds, arguments.messages or 1_000_000) else 1
+    if arguments.part == "sending":
+        from bench.mqtt_sending import METERS, ROUNDS, sending
+
+        messages = arguments.messages or METERS * ROUNDS
+        return 0 if sending(arguments.rounds, messages, of=arguments.broker) else 1
     if arguments.part == "arrival":
         from bench.mqtt_arrival import arrival
 

@@ -14,7 +14,7 @@ from energy_assets.errors import SourceError
 
 Version = Literal["3.1.1", "5"]
 
-CONNACK, PUBLISH, SUBACK, UNSUBACK, PINGRESP, DISCONNECT = 2, 3, 9, 11, 13, 14
+CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT = 2, 3, 4, 9, 11, 13, 14
 PINGREQ_PACKET = b"\xc0\x00"
 DISCONNECT_PACKET = b"\xe0\x00"
 PUBACK_HEAD = b"\x40\x02"
@@ -34,6 +34,7 @@ _CONNACK_PROPERTY_BYTES = (
     | dict.fromkeys((0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F, 0x26), _TEXTUAL)
 )
 _AT_LEAST_ONCE = 1
+_NO_PROPERTIES = b"\x00"
 _RETAINED_ONLY_WHEN_NEW = 1 << 4
 
 
@@ -50,9 +51,13 @@ def connect_packet(
     password: str | None,
     session_expiry_s: int,
     receive_maximum: int,
+    is_clean: bool = False,
 ) -> bytes:
-    """Return a CONNECT that resumes the client's session, or begins one that outlives the connection (3.1)."""
-    flags = (0x80 if user_name is not None else 0) | (0x40 if password is not None else 0)
+    """Return a CONNECT that resumes the client's session, or begins one that outlives the connection (3.1).
+
+    A clean one knows nothing of a former session, and in MQTT 3.1.1 ends with the connection.
+    """
+    flags = (0x80 if user_name is not None else 0) | (0x40 if password is not None else 0) | (0x02 if is_clean else 0)
     body = _text("MQTT") + bytes((_LEVEL[version], flags)) + struct.pack(">H", keep_alive_s)
     if version == "5":
         properties = struct.pack(">BIBH", _SESSION_EXPIRY, session_expiry_s, _RECEIVE_MAXIMUM, receive_maximum)
@@ -60,6 +65,24 @@ def connect_packet(
     body += _text(client_id)
     body += b"".join(_text(text) for text in (user_name, password) if text is not None)
     return _packet(0x10, body)
+
+
+def publish_packet(topic: str, payload: bytes, packet_id: int, *, version: Version, is_retained: bool = False) -> bytes:
+    """Return a PUBLISH at QoS 1 (3.3)."""
+    named = topic.encode()
+    tail = _NO_PROPERTIES if version == "5" else b""
+    length = 4 + len(named) + len(tail) + len(payload)
+    return b"".join(
+        (
+            b"\x33" if is_retained else b"\x32",
+            _length(length),
+            len(named).to_bytes(2, "big"),
+            named,
+            packet_id.to_bytes(2, "big"),
+            tail,
+            payload,
+        )
+    )
 
 
 def subscribe_packet(packet_id: int, filters: Sequence[str], *, version: Version) -> bytes:
@@ -98,10 +121,17 @@ def acknowledged_codes(body: bytes, *, version: Version) -> tuple[int, ...]:
 
 
 def server_keep_alive_s(body: bytes) -> int | None:
-    """Return the keep alive that the CONNACK of an MQTT 5 broker puts in the place of ours (3.2.2.3.14), if any.
+    """Return the keep alive that the CONNACK of an MQTT 5 broker puts in the place of ours (3.2.2.3.14), if any."""
+    return _connack_number(body, _SERVER_KEEP_ALIVE)
 
-    Properties behind one that the standard does not give to a CONNACK are not read.
-    """
+
+def server_receive_maximum(body: bytes) -> int | None:
+    """Return how many messages an MQTT 5 broker takes before it acknowledged them (3.2.2.3.3), if it says."""
+    return _connack_number(body, _RECEIVE_MAXIMUM)
+
+
+def _connack_number(body: bytes, wanted: int) -> int | None:
+    """Return a number among the properties of a CONNACK; those behind one that the standard has not are not read."""
     length, start = _length_at(body, 2, len(body)) or (0, len(body))
     end = min(start + length, len(body))
     while start < end and (size := _CONNACK_PROPERTY_BYTES.get(body[start])) is not None:
@@ -111,7 +141,7 @@ def server_keep_alive_s(body: bytes) -> int | None:
             start = value
             for _ in range(texts):
                 start += 2 + int.from_bytes(body[start : start + 2], "big")
-        elif body[value - 1] == _SERVER_KEEP_ALIVE and start <= end:
+        elif body[value - 1] == wanted and start <= end:
             return int.from_bytes(body[value:start], "big")
     return None
 

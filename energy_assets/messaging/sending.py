@@ -8,9 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from energy_assets.errors import SourceError
 from energy_assets.messaging.endpoint import Endpoint
@@ -41,8 +40,7 @@ def client_of(endpoint: Endpoint, *, version: str, client_id: str = "") -> Clien
     return client
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to be sent; `number` is how its acknowledgement is told."""
 
     number: int

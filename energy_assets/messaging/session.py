@@ -85,7 +85,7 @@ class Session:
         self._unsent = bytearray()
         self._sent_at = self._received_at = monotonic()
         password = endpoint.password()
-        self._socket = _opened(endpoint)
+        self._socket = opened(endpoint)
         self._send(
             codec.connect_packet(
                 version=options.version,
@@ -219,7 +219,7 @@ class Session:
     def _accept(self, body: bytes) -> None:
         was_resumed, code = codec.connack(body)
         if code:
-            raise RefusedError(f"{self._endpoint} refuses us: {_REFUSALS.get(code, f'code {code:#x}')}.")
+            raise RefusedError(f"{self._endpoint} refuses us: {refusal(code)}.")
         self.was_resumed = was_resumed
         options = self._options
         if options.version == "5":
@@ -244,23 +244,34 @@ class Session:
         return f"; it ends, or another client has our identifier {self._options.client_id!r}"
 
 
-def _opened(endpoint: Endpoint) -> socket.socket:
+def refusal(code: int) -> str:
+    """Return what a CONNACK's code says is wrong."""
+    return _REFUSALS.get(code, f"code {code:#x}")
+
+
+def opened(endpoint: Endpoint) -> socket.socket:
+    """Return a connected socket that does not block, with TLS where the endpoint has it.
+
+    Raises:
+        ConnectionLostError: nobody answers there.
+        RefusedError: the certificate is not to be trusted.
+    """
     context = endpoint.tls_context()
     try:
-        opened = socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_WITHIN_S)
+        made = socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_WITHIN_S)
     except (OSError, UnicodeError) as error:
         raise ConnectionLostError(f"{endpoint} cannot be reached: {error}.") from error
     try:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is not None:
-            opened = context.wrap_socket(opened, server_hostname=endpoint.host)
+            made = context.wrap_socket(made, server_hostname=endpoint.host)
     except ssl.SSLCertVerificationError as error:
-        opened.close()
+        made.close()
         raise RefusedError(
             f"We do not trust the certificate of {endpoint}: {error.verify_message}; see ENERGY_ASSETS_MQTT_CA_FILE."
         ) from error
     except OSError as error:
-        opened.close()
+        made.close()
         raise ConnectionLostError(f"TLS with {endpoint} failed: {error}.") from error
-    opened.setblocking(False)  # noqa: FBT003
-    return opened
+    made.setblocking(False)  # noqa: FBT003
+    return made
