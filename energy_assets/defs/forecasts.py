@@ -15,6 +15,7 @@ from energy_assets.contracts import (
     FORECASTS_SKILL,
     METERS,
     PREMISES,
+    PROFILES_METERS,
     READINGS_INTERVAL,
     SITES,
     Window,
@@ -22,6 +23,7 @@ from energy_assets.contracts import (
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import contract_check
 from energy_assets.defs.features import stored_features
+from energy_assets.defs.following import followers_of
 from energy_assets.defs.partitions import (
     DELIVERY_DATE,
     NEWEST_DATA_OF_DELIVERY,
@@ -29,6 +31,7 @@ from energy_assets.defs.partitions import (
     issue_time,
     issue_window,
 )
+from energy_assets.defs.peers import peer_groups_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.errors import ModelError
 from energy_assets.forecasts.actuals import with_actuals
@@ -52,7 +55,7 @@ _JUDGED_WEEKS = 4
     specs=[
         dg.AssetSpec(
             description=description,
-            deps=[FEATURES_LOAD.asset_key],
+            deps=[FEATURES_LOAD.asset_key, PROFILES_METERS.asset_key],
             freshness_policy=FRESH_EVERY_MORNING,
             **looks_of(table, kinds=("ducklake", "xgboost")),
         )
@@ -76,8 +79,9 @@ def load_forecasts(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Make the forecasts of delivery dates, with what past ones teach: their evidence is of issues before, no cycle."""
     meters, premises, sites = (lake.read(table) for table in (METERS, PREMISES, SITES))
-    champions = champions_of(registry, meters=meters)
     dates = delivery_dates_of(context)
+    issues = [issue_time(each, issue_hour_utc=settings.issue_hour_utc) for each in dates]
+    followers = followers_of(lake, champions_of(registry, meters=meters), meters=meters, issues=issues)
     first = issue_time(dates[0], issue_hour_utc=settings.issue_hour_utc)
     last = issue_time(dates[-1], issue_hour_utc=settings.issue_hour_utc)
     readings = lake.read(
@@ -88,18 +92,20 @@ def load_forecasts(
     for each in dates:
         issued = issue_time(each, issue_hour_utc=settings.issue_hour_utc)
         features, fingerprint = stored_features(lake, issued_at=issued)
+        # No more than a single night would read, so that the night alone can be made again.
+        recent = readings.filter(pl.col("starts_at_utc").is_between(issued - HISTORY, issued, closed="left"))
         made = forecast_delivery(
             features,
-            # No more than a single night would read, so that the night alone can be made again.
-            readings=readings.filter(pl.col("starts_at_utc").is_between(issued - HISTORY, issued, closed="left")),
+            readings=recent,
             meters=meters,
             premises=premises,
             sites=sites,
-            champions=champions,
+            champions=followers.at(issued),
             issued_at_utc=issued,
             features_hash=fingerprint,
             seed=issued.toordinal(),
             learned=learned_from(evidence, issued_at_utc=issued),
+            peer_groups=peer_groups_of(lake, readings=recent, meters=meters, sites=sites, issued_at_utc=issued),
         )
         window = issue_window([each], issue_hour_utc=settings.issue_hour_utc)
         commit = lake.replace(FORECASTS_LOAD, made.rows, window=window, message=run_message(context))

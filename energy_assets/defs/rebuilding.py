@@ -22,7 +22,9 @@ from energy_assets.contracts import (
     Window,
 )
 from energy_assets.defs.features import stored_features
+from energy_assets.defs.following import followers_of
 from energy_assets.defs.forecasts import READ_COLUMNS
+from energy_assets.defs.peers import peer_groups_of
 from energy_assets.errors import LakeError
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.ladder import Champion
@@ -80,11 +82,25 @@ def rebuild(lake: Lake, registry: Registry, *, issued_at_utc: datetime) -> Rebui
         meters=meters,
         premises=premises,
         sites=sites,
-        champions=_as_they_were(registry, versions, meters=meters, published=published),
+        champions=followers_of(
+            lake,
+            _as_they_were(registry, versions, meters=meters, published=published),
+            meters=meters,
+            issues=[issued_at_utc],
+            snapshot_id=snapshot_id,
+        ).at(issued_at_utc),
         issued_at_utc=issued_at_utc,
         features_hash=fingerprint,
         seed=issued_at_utc.toordinal(),
         learned=learned_of(lake.read(FORECASTS_RECIPES, window)),
+        peer_groups=peer_groups_of(
+            lake,
+            readings=readings,
+            meters=meters,
+            sites=sites,
+            issued_at_utc=issued_at_utc,
+            snapshot_id=snapshot_id,
+        ),
     )
     rows = FORECASTS_LOAD.conform(made.rows).sort(FORECASTS_LOAD.key)
     return Rebuilt(

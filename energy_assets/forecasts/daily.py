@@ -11,6 +11,7 @@ import polars as pl
 from energy_assets.features.horizon import DELIVERY_DATE, Horizon
 from energy_assets.forecasts.analogues import analogue_quantiles
 from energy_assets.forecasts.centre import centred
+from energy_assets.forecasts.first_days import first_days
 from energy_assets.forecasts.hierarchy import aggregate
 from energy_assets.forecasts.ladder import Champion, Widening, forecast_meters
 from energy_assets.forecasts.learning import Learned, recipe_of
@@ -42,6 +43,7 @@ def forecast_delivery(
     features_hash: str,
     seed: int,
     learned: Learned = NOTHING_LEARNED,
+    peer_groups: pl.DataFrame | None = None,
 ) -> Delivery:
     """Return the forecast of one issue: every meter in service, premise, site and the portfolio.
 
@@ -56,6 +58,8 @@ def forecast_delivery(
         features_hash: fingerprint of `features`.
         seed: of the scenarios behind bands and peaks of sums.
         learned: widths, centre and dependence, as `learning.learned_from` finds them in what was measured by then.
+        peer_groups: meter_id and peer_group, as `profiles.newcomers` knows them; a meter without one has the peers
+            that its premise's use gives it.
     """
     rows = forecast_issue(
         features,
@@ -67,6 +71,7 @@ def forecast_delivery(
         issued_at_utc=issued_at_utc,
         features_hash=features_hash,
         widening=learned.widening,
+        peer_groups=peer_groups,
     )
     rows = centred(rows, shares=learned.centre)
     sums = aggregate(rows, meters=meters, sites=sites, dependence=learned.dependence, seed=seed)
@@ -89,14 +94,19 @@ def forecast_issue(
     features_hash: str,
     widening: Widening | None = None,
     horizon: Horizon = DELIVERY_DATE,
+    peer_groups: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return the meter rows of an issue, for any horizon: what night and back-test have in common."""
+    known = standing(readings, meters=meters, premises=premises, issued_at_utc=issued_at_utc)
+    groups = pl.Schema({"meter_id": pl.String(), "peer_group": pl.String()}).to_frame()
+    groups = groups if peer_groups is None else peer_groups.select(groups.columns)
     return forecast_meters(
         features,
         slots=delivery_slots(meters, sites=sites, issued_at_utc=issued_at_utc, horizon=horizon),
-        known=standing(readings, meters=meters, premises=premises, issued_at_utc=issued_at_utc),
+        known=known.join(groups, on="meter_id", how="left", validate="1:1"),
         champions=champions,
         analogue=analogue_quantiles,
         features_hash=features_hash,
         widening=widening or {},
+        own_days=first_days(readings, known=known, sites=sites, issued_at_utc=issued_at_utc),
     )

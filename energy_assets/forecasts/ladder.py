@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -55,17 +56,19 @@ def forecast_meters(
     analogue: Predictor,
     features_hash: str,
     widening: Widening,
+    own_days: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return the meter rows of `forecasts.load`: exactly one for every row of `slots`.
 
     Args:
         features: feature rows of the issue; rows may be missing, each missing one costs the rungs that need it.
         slots: what must be served, as `slots.delivery_slots` gives it.
-        known: one row per meter, as `standing.standing` gives it, with `site_id`.
+        known: one row per meter, as `standing.standing` gives it, with `site_id`; `peer_group` where one is known.
         champions: what the registry answered, by registered name; a name that is missing counts as `registry_empty`.
         analogue: predictor of the analogue rung; rows that it cannot serve it leaves out or leaves null.
         features_hash: fingerprint of `features`.
         widening: factors on the bands of the rungs.
+        own_days: what young meters showed of themselves, as `first_days.first_days` gives it.
     """
     about = slots.join(known.select("meter_id", *_ABOUT), on="meter_id", how="left", validate="m:1")
     left = _with_conditions(about.with_columns(reason=pl.lit(None, pl.String)), features)
@@ -75,7 +78,8 @@ def forecast_meters(
         left = _serve(served, left, output, rung=rung, obstacles=obstacles, absent="model_broken")
     left = _serve(served, left, _attempt(analogue, left, features), rung="analogue", absent="too_few_analogues")
     others = pl.concat(served).select(*slots.columns, *QUANTILE_COLUMNS)
-    for rung, shape in (("peers", shapes.peers), ("climatology", shapes.climatology)):
+    peers = partial(shapes.peers, own=own_days)
+    for rung, shape in (("peers", peers), ("climatology", shapes.climatology)):
         if left.is_empty():
             break
         output = shape(left.select(slots.columns), served=others, known=known)

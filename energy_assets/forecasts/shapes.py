@@ -1,7 +1,8 @@
 """The rungs that need no history of the meter: a shape of its peers, or of the whole portfolio, times its scale.
 
 The shape is taken from forecasts of other meters that better rungs already made for the same slots, divided by their
-scale, by local hour and weekend; so weather and calendar of the coming days are in it.
+scale, by local hour and weekend; so weather and calendar of the coming days are in it. What a young
+meter showed of itself counts as far as it goes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import polars as pl
 
 from energy_assets.contracts import QUANTILE_COLUMNS
+from energy_assets.forecasts.first_days import with_first_days
 from energy_assets.forecasts.scenarios import LEVEL_SCORES
 
 KNOWN_SCALES = ("own_readings", "declared_year", "floor_area")
@@ -19,22 +21,32 @@ _CLOCK = ["local_hour", "is_weekend"]
 _LEAST_SPREAD = 0.25
 
 
-def peers(slots: pl.DataFrame, *, served: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+def peers(
+    slots: pl.DataFrame, *, served: pl.DataFrame, known: pl.DataFrame, own: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Return quantiles for slots of meters whose own scale is known and which have three peers; others are left out.
 
     `slots` as `delivery_slots` gives them; `served` the same slots of other meters with quantiles in kWh; `known` as
-    `standing` gives it. Peers share commodity, direction and primary use, else commodity and direction.
+    `standing` gives it, with `peer_group` where load profiles know one; `own` the meters' own first days. Peers share
+    commodity and direction, and the first of these that three of them do: peer group, primary use, nothing more.
     """
+    if "peer_group" not in known.columns:
+        known = known.with_columns(peer_group=pl.lit(None, pl.String))
     scaled = known.filter(pl.col("scale_source").is_in(KNOWN_SCALES))
     unit = _unit_shapes(served, known=known)
     group = ["commodity", "direction"]
+    alike = _shape_of(unit.drop_nulls("peer_group"), [*group, "peer_group", *_CLOCK], fewest=_FEWEST_PEERS)
     close = _shape_of(unit, [*group, "primary_use", *_CLOCK], fewest=_FEWEST_PEERS)
     wide = _shape_of(unit, [*group, *_CLOCK], fewest=_FEWEST_PEERS)
     rows = slots.join(scaled.drop("interval_minutes"), on="meter_id", how="inner", validate="m:1")
-    rows = rows.join(close, on=[*group, "primary_use", *_CLOCK], how="left", nulls_equal=True)
+    rows = rows.join(alike, on=[*group, "peer_group", *_CLOCK], how="left")
+    rows = rows.join(close, on=[*group, "primary_use", *_CLOCK], how="left", nulls_equal=True, suffix="_close")
     rows = rows.join(wide, on=[*group, *_CLOCK], how="left", suffix="_wide")
-    rows = rows.with_columns(pl.coalesce(name, f"{name}_wide").alias(name) for name in (*_UNIT, "between_peers"))
-    return _scaled(rows.filter(pl.col("unit_q50").is_not_null()))
+    rows = rows.with_columns(
+        pl.coalesce(name, f"{name}_close", f"{name}_wide").alias(name) for name in (*_UNIT, "between_peers")
+    )
+    quantiles = _scaled(rows.filter(pl.col("unit_q50").is_not_null()))
+    return quantiles if own is None else with_first_days(quantiles, slots=slots, own=own)
 
 
 def climatology(slots: pl.DataFrame, *, served: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
@@ -56,7 +68,7 @@ _UNIT = tuple(f"unit_{name}" for name in QUANTILE_COLUMNS)
 
 def _unit_shapes(served: pl.DataFrame, *, known: pl.DataFrame) -> pl.DataFrame:
     attributes = known.filter(pl.col("scale_source") == "own_readings", ~pl.col("is_signed")).select(
-        "meter_id", "commodity", "direction", "primary_use", "scale_kwh"
+        "meter_id", "commodity", "direction", "primary_use", "scale_kwh", pl.col("^peer_group$")
     )
     unit = {f"unit_{name}": pl.col(name) / pl.col("scale_kwh") for name in QUANTILE_COLUMNS}
     return served.join(attributes, on="meter_id", how="inner", validate="m:1").with_columns(**unit)
