@@ -69,7 +69,7 @@ def simulate(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
     spread = interval if within is None else min(within, interval)
-    began, sent = time.monotonic(), 0
+    began, sent = 0.0, 0
     with (
         LedgerFile(ledger) as book,
         Stream(
@@ -80,6 +80,7 @@ def simulate(
         ) as stream,
     ):
         for one in rounds_of(plan):
+            began = began or time.monotonic()  # the first round comes when a month of loads was made
             due = began + (one.at - first_at) / timedelta(seconds=1)
             per_message = 0.0 if as_fast else spread / max(1, len(one.messages))
             gone = stream.send(one.messages) if as_fast else 0
