@@ -3,7 +3,7 @@
 Issue at local midnight for 24 hours, rolling daily over the last fifth of the days, refits alike for all. NRMSE and
 NMAE are medians over meters in percent of mean energy; pinball is the mean over q10, q50, q90; NRMSE of LightGBM is
 that of its squared-error model, its other figures those of three quantile models. Ours are all of one set of quantiles;
-between refits it adapts every three days to what has become known. `mlforecast` is what the package of this name
+between refits it follows what becomes known, as the night does. `mlforecast` is what the package of this name
 does by default, made here with LightGBM: lags of 1, 2 and 7 days, two rolling means, hour, weekday, month, 100 trees.
 
     ENERGY_ASSETS_REAL_DATA=… python bench/accuracy.py [--sets cambridge_electricity ashrae] [--refit-days 73]
@@ -19,6 +19,7 @@ import resource
 import time
 from datetime import datetime, timedelta
 from datetime import time as clock
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,9 +33,8 @@ from accuracy_sets import SETS, RealSet
 from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.features.matrix import KEY, Horizon, build_features
 from energy_assets.features.weather import as_its_own_forecast
+from energy_assets.forecasts.following import Follower, by_issue, follows_until
 from energy_assets.models.baselines import point_kwh
-from energy_assets.models.blend import Blend
-from energy_assets.models.design import scaled
 from energy_assets.models.evaluation import Fold, known_by, metrics_of, rolling_origin, skill_of
 from energy_assets.models.fitting import fit
 from energy_assets.models.spec import ModelSpec
@@ -56,7 +56,6 @@ RECIPE_COLUMNS = (
     "local_hour",
     "weekday",
 )
-ADAPT_DAYS = 3
 METHODS = ("ours", "lightgbm", "mlforecast", "previous_day", "last_week", "weekday_mean")
 NAIVES = METHODS[3:]
 
@@ -78,6 +77,11 @@ def points(rows: pl.DataFrame, values: np.ndarray, model: str) -> pl.DataFrame:
     )
 
 
+def of_scale(rows: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
+    """The columns [row, column], those in kWh divided by the mean of the last 28 days."""
+    return rows.select(pl.col(n) / pl.col("scale_kwh") if n.endswith("_kwh") else pl.col(n) for n in columns).to_numpy()
+
+
 def plain_lightgbm(training: pl.DataFrame, test: pl.DataFrame, *, objective: str, alpha: float | None) -> np.ndarray:
     import lightgbm
 
@@ -91,10 +95,10 @@ def plain_lightgbm(training: pl.DataFrame, test: pl.DataFrame, *, objective: str
         "verbose": -1,
         "seed": 1,
     }
-    target = scaled(chosen, ("energy_kwh",))[:, 0]
-    matrix = lightgbm.Dataset(scaled(chosen, PLAIN_COLUMNS), target)
+    target = of_scale(chosen, ("energy_kwh",))[:, 0]
+    matrix = lightgbm.Dataset(of_scale(chosen, PLAIN_COLUMNS), target)
     booster = lightgbm.train(parameters | ({"alpha": alpha} if alpha else {}), matrix, PLAIN_TREES)
-    return booster.predict(scaled(test, PLAIN_COLUMNS)) * test["scale_kwh"].to_numpy()
+    return booster.predict(of_scale(test, PLAIN_COLUMNS)) * test["scale_kwh"].to_numpy()
 
 
 def mlforecast_recipe(training: pl.DataFrame, test: pl.DataFrame) -> np.ndarray:
@@ -111,16 +115,14 @@ def mlforecast_recipe(training: pl.DataFrame, test: pl.DataFrame) -> np.ndarray:
 
 
 def our_forecasts(training: pl.DataFrame, test: pl.DataFrame, *, issues: tuple[datetime, ...]) -> pl.DataFrame:
-    """Fit once; then every few days adapt to the issues of the days before, as far as their readings were known."""
+    """Fit once; then follow what becomes known, as the night and `energy backtest` do."""
     model = fit(training, spec=ModelSpec(), seed=1, threads=2)
-    frames = []
-    for start in range(0, len(issues), ADAPT_DAYS):
-        if start and isinstance(model, Blend):
-            week = pl.col("issued_at_utc").is_in(list(issues[start - ADAPT_DAYS : start]))
-            model = model.adapted(test.filter(week, pl.col("energy_known_at_utc") <= issues[start]))
-        frames.append(
-            model.predict(test.filter(pl.col("issued_at_utc").is_in(list(issues[start : start + ADAPT_DAYS]))))
-        )
+    follower = Follower(model, since=issues[0], needs_weather=False)
+    follower.learn(by_issue(test))
+    frames = [
+        follower.at(until).predict(test.filter(pl.col("issued_at_utc").is_in(list(alike))))
+        for until, alike in groupby(issues, key=follows_until)
+    ]
     return pl.concat(frames).with_columns(model=pl.lit("ours"))
 
 

@@ -13,13 +13,14 @@ import polars as pl
 
 from energy_assets.contracts import FORECASTS_LOAD, METERS, SITES, UTC_TIME, Window
 from energy_assets.defs.features import stored_features
+from energy_assets.defs.following import followers_of
 from energy_assets.defs.partitions import issue_time
 from energy_assets.errors import LakeError
 from energy_assets.forecasts.nodes import memberships
 from energy_assets.lake import Lake
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER
 from energy_assets.models.explaining import BASE, GROUPS, background_of, explain
-from energy_assets.models.registry import Registry
+from energy_assets.models.registry import LoadedModel, Registry
 from energy_assets.sql import Query
 
 REST = "rest"
@@ -99,7 +100,11 @@ def _parts(
         "model_version", "method", as_dict=True, include_key=False
     ).items():
         name, number = str(version).rsplit("/", 1)
-        model = registry.load(name, version=int(number)).variants[_VARIANTS[str(method)]]
+        champions = {name: registry.load(name, version=int(number))}
+        followers = followers_of(lake, champions, meters=meters, issues=[issued])
+        champion = followers.at(issued)[name]
+        assert isinstance(champion, LoadedModel)
+        model = champion.variants[_VARIANTS[str(method)]]
         for (direction,), of_kind in group.partition_by("direction_code", as_dict=True).items():
             background = _background(lake, meters, of_kind, issued=issued, direction_code=direction)
             found.append(explain(model, of_kind, background=background).select(_NOTHING.columns))

@@ -1,7 +1,7 @@
 """Rolling-origin back-test: at every past issue the forecast that the night would have made, and nothing known later.
 
 Features, training and ladder are the functions of the nightly run. Models are fitted anew at intervals, from what was
-known by then; between them the same model serves, as a champion does.
+known by then; between them the same model serves and follows what becomes known, as a champion does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.backtest_learning import Learning, Progress, Rivals, Training, batches, features_of
 from energy_assets.forecasts.backtest_plan import PREVIOUS_DAY, Group, Plan, groups_of, refit_days_of, tested_days
 from energy_assets.forecasts.daily import forecast_issue
+from energy_assets.forecasts.following import Followers, stride_of
 from energy_assets.forecasts.ladder import KEY, Champion
 from energy_assets.forecasts.standing import HISTORY
 from energy_assets.models.registry import registered_name
@@ -56,11 +57,14 @@ def backtest(inputs: Inputs, *, plan: Plan, progress: Progress) -> Backtest:
     for number, start in enumerate(starts, start=1):
         champions, others = learning.champions(start, number=number, of=len(starts))
         for group in groups:
+            stride = stride_of(inputs.meters, horizon_hours=plan.horizon_hours)
+            followers = Followers(champions, meters=group.meters, stride=stride)
             issues = [group.issues[day] for day in tested if start <= day < start + timedelta(days=refit_days)]
             for features, at_once in _test_features(inputs, group, issues=issues):
                 rivals.append(_of_rivals(features, others, inputs=inputs, families=plan.rivals))
+                followers.learn(features)
                 for issue in at_once:
-                    forecasts.append(_one_issue(features, inputs, group, issue=issue, champions=champions))
+                    forecasts.append(_one_issue(features, inputs, group, issue=issue, champions=followers.at(issue)))
                     done += 1
                     progress("forecasting", done, total)
     return Backtest(
@@ -75,12 +79,14 @@ def backtest(inputs: Inputs, *, plan: Plan, progress: Progress) -> Backtest:
 
 def _test_features(
     inputs: Inputs, group: Group, *, issues: Sequence[datetime]
-) -> Iterator[tuple[pl.DataFrame, list[datetime]]]:
+) -> Iterator[tuple[pl.DataFrame, Sequence[datetime]]]:
     """Yield feature rows of a few issues at a time; days of 23 and 25 hours have as many slots as they have."""
     for part in batches(issues):
+        frames = []
         for hours in sorted({group.hours[issue] for issue in part}):
             alike = [issue for issue in part if group.hours[issue] == hours]
-            yield features_of(inputs, group.meters, issues=alike, horizon=Horizon.of_hours(hours)), alike
+            frames.append(features_of(inputs, group.meters, issues=alike, horizon=Horizon.of_hours(hours)))
+        yield pl.concat(frames), part
 
 
 def _one_issue(

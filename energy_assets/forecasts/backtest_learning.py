@@ -70,7 +70,7 @@ class Learning:
         for name, rows in self._rows.items():
             self._progress("training", number - 1, of)
             known = known_by(rows, trained_at=trained_at)
-            champions[name] = self._champion(name, known, number=number)
+            champions[name] = self._champion(name, known, number=number, trained_at=trained_at)
             champion = champions[name]
             trouble = str(champion) if isinstance(champion, UnresolvedModelError) else None
             self.trainings.append(Training(model=name, trained_at_utc=trained_at, rows=known.height, trouble=trouble))
@@ -80,7 +80,7 @@ class Learning:
         self._progress("training", number, of)
         return champions, rivals
 
-    def _champion(self, name: str, known: pl.DataFrame, *, number: int) -> Champion:
+    def _champion(self, name: str, known: pl.DataFrame, *, number: int, trained_at: datetime) -> Champion:
         spec, threads = self._plan.spec, self._plan.threads
         without = _FittedWhenAsked(known, spec=spec.without("weather"), threads=threads)
         try:
@@ -89,7 +89,8 @@ class Learning:
             )
         except MODEL_FAILURES as error:
             return UnresolvedModelError(str(error), reason="no_champion")
-        return LoadedModel(name=name, version=number, variants={FULL: full, WITHOUT_WEATHER: without}, tags={})
+        tags = {"training_ends_at_utc": trained_at.isoformat()}
+        return LoadedModel(name=name, version=number, variants={FULL: full, WITHOUT_WEATHER: without}, tags=tags)
 
     def _rival(self, known: pl.DataFrame, family: str) -> Model | None:
         spec = self._plan.spec.model_copy(update={"family": family})
@@ -106,15 +107,13 @@ class _FittedWhenAsked:
         self._rows, self._spec, self._threads = rows, spec, threads
         self._model: Model | None = None
 
-    def fitted(self) -> _FittedWhenAsked:
+    def fitted(self) -> Model:
         if self._model is None:
             self._model = fit(self._rows, spec=self._spec, seed=SEED, threads=self._threads)
-        return self
+        return self._model
 
     def predict(self, features: pl.DataFrame) -> pl.DataFrame:
-        self.fitted()
-        assert self._model is not None
-        return self._model.predict(features)
+        return self.fitted().predict(features)
 
     def save(self, folder: object) -> None:
         raise ModelError(f"A variant of a back-test is not kept; train a model to save it into {folder}.")

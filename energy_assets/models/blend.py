@@ -7,6 +7,7 @@ it must be corrected. `adapted` lets later days say the same without any booster
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,18 @@ import polars as pl
 from energy_assets.contracts import LEVELS
 from energy_assets.features.history import Floats
 from energy_assets.models import boosting, spread
-from energy_assets.models.design import SCALE, TARGET, alternating, at_most, learnable, noise_unit, scaled
+from energy_assets.models.bias import Bias, load_bias, no_bias
+from energy_assets.models.design import (
+    SCALE,
+    TARGET,
+    alternating,
+    at_most,
+    learnable,
+    learned_target,
+    noise_unit,
+    scaled,
+    unit_kwh,
+)
 from energy_assets.models.experts import PRIOR, Experts, Recipe, fit_experts, load_experts, recipe_for
 from energy_assets.models.quantiles import quantile_frame
 from energy_assets.models.spec import ModelSpec, read_json, write_json
@@ -26,6 +38,38 @@ from energy_assets.models.weights import Evidence, Shares, gather_evidence, load
 _WATCHED_ROWS = 15_000
 _MORE_ROUNDS = 1.1
 """All rows bear a little more learning than those before a border."""
+
+
+OUTCOME_COLUMNS = (
+    *("meter_id", "issued_at_utc", "energy_known_at_utc", "lead_hours", TARGET, SCALE),
+    *("week_change_kwh", "week_mean_kwh", "day_mean_kwh", "month_max_kwh", "local_hour", "interval_minutes"),
+)
+"""What a slot's units and its place among the others are made of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """Slots with OUTCOME_COLUMNS, predictions [row, expert] and departures of the quantiles [row, level] in units."""
+
+    rows: pl.DataFrame
+    predictions: Floats
+    departures: Floats
+
+    def only(self, chosen: pl.Expr) -> Outcomes:
+        """Return the slots for which an expression over the rows holds."""
+        mask = self.rows.select(chosen.fill_null(value=False)).to_series().to_numpy()
+        return Outcomes(
+            rows=self.rows.filter(mask), predictions=self.predictions[mask], departures=self.departures[mask]
+        )
+
+
+def joined(parts: Sequence[Outcomes]) -> Outcomes:
+    """Return the slots of all parts, in their order."""
+    return Outcomes(
+        rows=pl.concat([part.rows for part in parts]),
+        predictions=np.concatenate([part.predictions for part in parts]),
+        departures=np.concatenate([part.departures for part in parts]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,35 +82,44 @@ class Blend:
     evidence: Evidence
     scores: spread.Scores
     shares: Shares
+    bias: Bias
     correction: spread.Correction
 
     def predict(self, features: pl.DataFrame) -> pl.DataFrame:
         """Return KEY and q05 .. q95 in kWh for every row; null where the meter has no scale."""
-        scale = features[SCALE].cast(pl.Float32).fill_null(np.nan).to_numpy()
+        unit = unit_kwh(features)
         values = np.full((features.height, len(LEVELS)), np.nan, dtype=np.float32)
-        values[scale == 0] = 0
-        usable = scale > 0
+        values[unit == 0] = 0
+        usable = unit > 0
         rows = features.filter(usable)
-        values[usable] = self.correction.apply(self._around(rows), rows=rows) * scale[usable, None]
+        values[usable] = self.correction.apply(self._around(rows), rows=rows) * unit[usable, None]
         return quantile_frame(features, values)
 
-    def adapted(self, recent: pl.DataFrame) -> Blend:
-        """Return this blend with shares and band as the errors on `recent` rows say, which it has not learned from.
+    def outcomes_of(self, rows: pl.DataFrame) -> Outcomes:
+        """Return what the experts say of feature rows that they have not learned from, with targets or yet without."""
+        known = rows.filter(pl.col(SCALE) > 0)
+        return Outcomes(
+            rows=known.select(OUTCOME_COLUMNS),
+            predictions=self.experts.predict(known),
+            departures=spread.departures_of(self.shape, known, columns=self.experts.columns),
+        )
 
-        `recent` are feature rows with targets that were known by now, of issues after the training, oldest first; rows
-        that it was adapted to before must not be among them.
-        """
-        rows = recent.filter(pl.col(TARGET).is_finite(), pl.col(SCALE) > 0)
+    def adapted(self, outcomes: Outcomes) -> Blend:
+        """Return this blend with shares and band as all that became known since the training says."""
+        outcomes = outcomes.only(pl.col(TARGET).is_finite())
+        rows, predictions = outcomes.rows, outcomes.predictions
         if rows.is_empty():
             return self
-        predictions, target = self.experts.predict(rows), scaled(rows, (TARGET,))[:, 0]
-        fresh = evidence_of(rows, predictions=predictions, target=target)
+        fresh = evidence_of(rows, predictions=predictions)
         now, then = int(spread.issue_day_of(rows).max()), int(self.scores.issue_day.max())
         evidence = self.evidence.later(fresh, days_passed=max(now - then, 0))
         shares = shares_of(evidence, prior=PRIOR)
-        around = quantiles_of(rows, predictions=predictions, shares=self.shares, shape=self.shape, experts=self.experts)
-        scores = self.scores.later(spread.scores_of(rows, quantiles=around, target=target))
-        return replace(self, evidence=evidence, shares=shares, scores=scores, correction=spread.correction_of(scores))
+        centre = blended(shares, rows, predictions)
+        bias, moved = self.bias.followed(rows, error=learned_target(rows) - centre)
+        around = (centre + moved)[:, None] + outcomes.departures
+        scores = self.scores.later(spread.scores_of(rows, quantiles=around, target=scaled(rows, (TARGET,))[:, 0]))
+        correction = spread.correction_of(scores)
+        return replace(self, evidence=evidence, shares=shares, bias=bias, scores=scores, correction=correction)
 
     def save(self, folder: Path) -> None:
         """Write `model.json`, the boosters, the evidence and the scores into the folder."""
@@ -75,12 +128,17 @@ class Blend:
         self.scores.save(folder)
         write_json(
             folder,
-            {"spec": self.spec.model_dump(), "meters": self.evidence.meters, "experts": self.experts.save(folder)},
+            {
+                "spec": self.spec.model_dump(),
+                "meters": self.evidence.meters,
+                "experts": self.experts.save(folder),
+                "bias": self.bias.save(folder),
+            },
         )
 
     def _around(self, rows: pl.DataFrame) -> Floats:
-        predictions = self.experts.predict(rows)
-        return quantiles_of(rows, predictions=predictions, shares=self.shares, shape=self.shape, experts=self.experts)
+        centre = blended(self.shares, rows, self.experts.predict(rows)) + self.bias.apply(rows)
+        return spread.quantiles_around(self.shape, rows, centre=centre, columns=self.experts.columns)
 
 
 def load(folder: Path) -> Blend:
@@ -99,6 +157,7 @@ def load(folder: Path) -> Blend:
         evidence=evidence,
         scores=scores,
         shares=shares_of(evidence, prior=PRIOR),
+        bias=load_bias(folder, meters=tuple(content["bias"]["meters"]), day=content["bias"]["day"]),
         correction=spread.correction_of(scores),
     )
 
@@ -113,9 +172,11 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     recipe = recipe_for(rows, spec=spec, seed=seed, threads=threads)
     unseen, predictions, rounds = _forward(rows, recipe=recipe)
     target = scaled(unseen, (TARGET,))[:, 0]
-    evidence = evidence_of(unseen, predictions=predictions, target=target)
+    evidence = evidence_of(unseen, predictions=predictions)
     shares = shares_of(evidence, prior=PRIOR)
     centre = blended(shares, unseen, predictions)
+    bias, moved = no_bias().followed(unseen, error=learned_target(unseen) - centre)
+    centre += moved
     scores = _cross_scores(unseen, centre=centre, target=target, recipe=recipe)
     return Blend(
         spec=spec,
@@ -124,6 +185,7 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
         evidence=evidence,
         scores=scores,
         shares=shares,
+        bias=bias,
         correction=spread.correction_of(scores),
     )
 
@@ -138,10 +200,10 @@ def out_of_fold(rows: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int 
     return unseen, predictions
 
 
-def evidence_of(rows: pl.DataFrame, *, predictions: Floats, target: Floats) -> Evidence:
+def evidence_of(rows: pl.DataFrame, *, predictions: Floats) -> Evidence:
     """Return what the errors of predictions [row, expert] say about the experts."""
     noise = np.maximum(noise_unit(rows), np.float32(0.05))
-    errors: Floats = ((predictions - target[:, None]) / noise[:, None]).astype(np.float32)
+    errors: Floats = ((predictions - learned_target(rows)[:, None]) / noise[:, None]).astype(np.float32)
     return gather_evidence(
         errors,
         meter_ids=rows["meter_id"].to_numpy(),
@@ -156,12 +218,6 @@ def blended(shares: Shares, rows: pl.DataFrame, predictions: Floats) -> Floats:
     return shares.blend(
         predictions, meter_ids=rows["meter_id"].to_numpy(), lead_hours=rows["lead_hours"].to_numpy()
     ).astype(np.float32)
-
-
-def quantiles_of(rows: pl.DataFrame, *, predictions: Floats, shares: Shares, shape: Any, experts: Experts) -> Floats:
-    """Return quantiles [row, level] in multiples of the scale, before any correction."""
-    centre = blended(shares, rows, predictions)
-    return spread.quantiles_around(shape, rows, centre=centre, columns=experts.columns)
 
 
 def _forward(rows: pl.DataFrame, *, recipe: Recipe) -> tuple[pl.DataFrame, Floats, dict[str, int]]:

@@ -1,6 +1,6 @@
-"""Feature frames as arrays for fitting: columns in kWh divided by the meter's scale, rows in order of issue.
+"""Feature frames as arrays for fitting: columns in kWh divided by the unit of their row, rows in order of issue.
 
-The scale of a row was known at its issue, so a meter ten times as large gives the same numbers.
+The unit is the level of the meter as known at the issue, so a meter ten times as large gives the same numbers.
 """
 
 from __future__ import annotations
@@ -15,29 +15,57 @@ SCALE = "scale_kwh"
 TARGET = "energy_kwh"
 _LEAST_ISSUES = 4
 _LEAST_ROWS = 96
+ROWS_OF_A_DAY = 6
+"""Rows after which more of the same day say little: its errors hang together."""
+_JUMPED = {"week_mean_kwh": np.float32(1 / 2), "day_mean_kwh": np.float32(1 / 3)}
+"""Beyond which multiple of the scale the newest week or day is the level: the meter has jumped, or came back."""
+_FARTHEST, _TIMES_MONTH_MAX = np.float32(10), np.float32(3)
+
+
+def unit_kwh(frame: pl.DataFrame) -> Floats:
+    """Return the unit [row]: the scale, or a part of the newest week's or day's mean where the meter outgrew its scale.
+
+    Without this a meter that stood still for a month returns at thousands of its scale, for weeks.
+    """
+    scale = unit = _numbers(frame, SCALE)
+    for name, share in _JUMPED.items():
+        unit = np.fmax(unit, share * np.abs(_numbers(frame, name)))
+    return np.where(scale > 0, unit, scale)
 
 
 def scaled(frame: pl.DataFrame, columns: tuple[str, ...]) -> Floats:
-    """Return the columns [row, column] as float32, those in kWh as multiples of the row's scale."""
-    scale = frame[SCALE].to_numpy()
+    """Return the columns [row, column] as float32, those in kWh as multiples of the row's unit."""
+    unit = unit_kwh(frame)
     values = np.empty((frame.height, len(columns)), dtype=np.float32, order="F")
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for index, name in enumerate(columns):
-            column = frame[name].cast(pl.Float32).fill_null(np.nan).to_numpy()
-            values[:, index] = column / scale if name.endswith("_kwh") else column
+            column = _numbers(frame, name)
+            values[:, index] = column / unit if name.endswith("_kwh") else column
     return values
 
 
+def learned_target(frame: pl.DataFrame) -> Floats:
+    """Return the target [row] in multiples of the unit, cut where nothing before could have told it.
+
+    Ten units, or three times the largest reading of the month where that is more: the few rows of a meter on the day
+    that it comes to life must not outweigh all others.
+    """
+    target, highest = scaled(frame, (TARGET, "month_max_kwh")).T
+    limit = np.fmax(_FARTHEST, _TIMES_MONTH_MAX * np.abs(highest))
+    cut: Floats = np.clip(target, -limit, limit)
+    return cut
+
+
 def noise_unit(frame: pl.DataFrame) -> Floats:
-    """Return the unit of residuals [row] in multiples of the scale: how much the meter differs from a week ago."""
+    """Return the unit of residuals [row] in multiples of the row's unit: how much the meter differs from a week ago."""
     change = scaled(frame, ("week_change_kwh",))[:, 0]
     return np.clip(np.where(np.isfinite(change), change, np.float32(0.3)), 0.02, 3.0).astype(np.float32)
 
 
 def noise_kwh(frame: pl.DataFrame) -> Floats:
     """Return the unit of residuals [row] in kWh; 0 where the meter has no scale."""
-    scale = frame[SCALE].cast(pl.Float32).fill_null(np.nan).to_numpy()
-    return np.where(scale > 0, noise_unit(frame) * scale, np.float32(0))
+    unit = unit_kwh(frame)
+    return np.where(unit > 0, noise_unit(frame) * unit, np.float32(0))
 
 
 def learnable(training: pl.DataFrame) -> pl.DataFrame:
@@ -87,3 +115,8 @@ def alternating(rows: pl.DataFrame, *, days: int = 14) -> Bools:
     span = int(issue.max() - issue.min()) + 1
     odd: Bools = ((issue - issue.min()) // max(min(days, span // 8), 1)) % 2 == 1
     return odd
+
+
+def _numbers(frame: pl.DataFrame, name: str) -> Floats:
+    values: Floats = frame[name].cast(pl.Float32).fill_null(np.nan).to_numpy()
+    return values

@@ -18,7 +18,7 @@ import polars as pl
 from energy_assets.errors import ModelError
 from energy_assets.features.history import Floats
 from energy_assets.models import boosting
-from energy_assets.models.design import TARGET, scaled
+from energy_assets.models.design import learned_target, scaled
 from energy_assets.models.linear import Linear, fit_linear
 from energy_assets.models.spec import ModelSpec
 
@@ -175,6 +175,6 @@ def _starts(seasonal: Floats, line: Floats) -> dict[str, Floats]:
 
 
 def _labels(rows: pl.DataFrame, linear: Linear) -> dict[str, Floats]:
-    target = scaled(rows, (TARGET,))[:, 0]
+    target = learned_target(rows)
     starts = _starts(seasonal_values(rows), linear.predict(rows))
     return {name: target - start for name, start in starts.items()}

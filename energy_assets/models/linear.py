@@ -14,7 +14,7 @@ import polars as pl
 
 from energy_assets.features.calendar import DAY_OF_REST, SATURDAY
 from energy_assets.features.history import Floats
-from energy_assets.models.design import TARGET, at_most, noise_unit, scaled
+from energy_assets.models.design import at_most, learned_target, noise_unit, scaled
 
 Doubles = npt.NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def fit_linear(rows: pl.DataFrame, *, has_weather: bool, seed: int) -> Linear:
     """Return the regression of the rows, or of 25,000 of them."""
     chosen = at_most(rows, count=_ROWS, seed=seed)
     x = _regressors(chosen, has_weather=has_weather)
-    y = scaled(chosen, (TARGET,))[:, 0].astype(np.float64)
+    y = learned_target(chosen).astype(np.float64)
     per_noise: Doubles = 1 / np.maximum(noise_unit(chosen).astype(np.float64), 0.05)
     weight: npt.NDArray[np.floating] = per_noise
     prior = np.zeros(x.shape[1])

@@ -19,7 +19,7 @@ from energy_assets.contracts import LEVELS
 from energy_assets.errors import ModelError
 from energy_assets.features.history import Floats, Ints
 from energy_assets.models import boosting
-from energy_assets.models.design import noise_unit
+from energy_assets.models.design import ROWS_OF_A_DAY, noise_unit
 
 HALF_LIFE_DAYS = 30.0
 _SHAPE: dict[str, object] = {
@@ -35,7 +35,6 @@ _SHAPE: dict[str, object] = {
 _WIDEST = 50.0
 _LEVELS = np.array(list(LEVELS.values()))
 _LOW, _MIDDLE, _HIGH = 0, 3, 6
-_DAYS_FOR_HALF_BELIEF = 30.0
 _DAYS_FOR_METER = 40.0
 _KEPT_SCORES = 40_000
 _LEAST_ROWS = 300
@@ -44,17 +43,29 @@ _LEAST_ROWS = 300
 def fit_shape(
     rows: pl.DataFrame, *, error: Floats, columns: tuple[str, ...], rounds: int, threads: int, seed: int
 ) -> Any:
-    """Return a booster of the quantiles of errors [row], which are in multiples of the scale."""
+    """Return a booster of the quantiles of errors [row], which are in multiples of the unit."""
     label = np.clip(error / noise_unit(rows), -_WIDEST, _WIDEST)
     matrix = boosting.streamed_matrix(rows, columns=columns, label=label, threads=threads)
     return boosting.train(_SHAPE, matrix, rounds=rounds, threads=threads, seed=seed)[0]
 
 
-def quantiles_around(shape: Any, rows: pl.DataFrame, *, centre: Floats, columns: tuple[str, ...]) -> Floats:
-    """Return quantiles [row, level] in order, in multiples of the scale, before any correction."""
+def departures_of(shape: Any, rows: pl.DataFrame, *, columns: tuple[str, ...]) -> Floats:
+    """Return how far each quantile [row, level] lies from the point forecast, in order, in multiples of the unit.
+
+    The point forecast is the median: what the trees say of its error is mostly chance, and cost up to four percent.
+    """
     error = boosting.predict(shape, rows, columns=columns, outputs=len(LEVELS))
-    ordered: Floats = np.sort(centre[:, None] + error * noise_unit(rows)[:, None], axis=1)
-    return ordered
+    error[:, _MIDDLE] = 0
+    error[:, :_MIDDLE] = np.minimum(error[:, :_MIDDLE], 0)
+    error[:, _MIDDLE + 1 :] = np.maximum(error[:, _MIDDLE + 1 :], 0)
+    departures: Floats = np.sort(error, axis=1) * noise_unit(rows)[:, None]
+    return departures
+
+
+def quantiles_around(shape: Any, rows: pl.DataFrame, *, centre: Floats, columns: tuple[str, ...]) -> Floats:
+    """Return quantiles [row, level] in order, in multiples of the unit, before any correction."""
+    around: Floats = centre[:, None] + departures_of(shape, rows, columns=columns)
+    return around
 
 
 def unit_of(quantiles: Floats) -> Floats:
@@ -130,14 +141,18 @@ class Correction:
         mine = np.array([place.get(name, -1) for name in names], dtype=np.int64)[inverse]
         departures = np.concatenate([self.of_meter, np.zeros((1, len(_LEVELS)), dtype=np.float32)])
         shift = self.of_lead[np.clip(lead_day_of(rows), 0, len(self.of_lead) - 1)] + departures[mine]
-        ordered: Floats = np.sort(quantiles + shift * _sides(unit_of(quantiles)), axis=1)
+        moved = quantiles + shift * _sides(unit_of(quantiles))
+        middle = quantiles[:, _MIDDLE]
+        moved[:, :_MIDDLE] = np.minimum(moved[:, :_MIDDLE], middle[:, None])
+        moved[:, _MIDDLE + 1 :] = np.maximum(moved[:, _MIDDLE + 1 :], middle[:, None])
+        ordered: Floats = np.sort(moved, axis=1)
         return ordered
 
 
 def correction_of(scores: Scores) -> Correction:
     """Return the corrections that give each level its share of recent targets, by day of lead and by meter.
 
-    The errors of one day hang together, so a shift of the median that few days speak for is believed only in part.
+    The median stays where the point forecast is: shares of experts are what moves that.
     """
     levels = len(_LEVELS)
     if not len(scores.score):
@@ -145,14 +160,12 @@ def correction_of(scores: Scores) -> Correction:
             of_lead=np.zeros((1, levels), np.float32), meters=(), of_meter=np.zeros((0, levels), np.float32)
         )
     weight = 0.5 ** ((scores.issue_day.max() - scores.issue_day) / HALF_LIFE_DAYS)
-    days = _days(weight, scores.issue_day)
-    belief = days / (days + _DAYS_FOR_HALF_BELIEF)
-    pooled = _believed(_weighted_levels(scores.score, weight), belief)
+    pooled = _weighted_levels(scores.score, weight)
     of_lead = np.tile(pooled, (int(scores.lead_day.max()) + 1, 1))
     for lead in range(len(of_lead)):
         own = scores.lead_day == lead
         if own.sum() >= _LEAST_ROWS:
-            of_lead[lead] = _believed(_weighted_levels(scores.score[own], weight[own]), belief)
+            of_lead[lead] = _weighted_levels(scores.score[own], weight[own])
     left = scores.score - of_lead[scores.lead_day]
     meters, inverse = np.unique(scores.meter, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
@@ -192,13 +205,9 @@ def _sides(units: Floats) -> Floats:
 
 
 def _days(weight: Floats, issue_day: Ints) -> float:
+    """Return how many days speak, older ones counting as they age; a day of fewer than ROWS_OF_A_DAY counts in part."""
     _, first = np.unique(issue_day, return_index=True)
-    return float(weight[first].sum())
-
-
-def _believed(corrections: Floats, belief: float) -> Floats:
-    believed: Floats = (corrections - np.float32(1 - belief) * corrections[_MIDDLE]).astype(np.float32)
-    return believed
+    return float(min(weight[first].sum(), weight.sum() / ROWS_OF_A_DAY))
 
 
 def _weighted_levels(scores: Floats, weight: Floats) -> Floats:
@@ -214,4 +223,5 @@ def _weighted_levels(scores: Floats, weight: Floats) -> Floats:
         wanted = level * total if level >= 0.5 else level * total - weight.mean()
         place = np.searchsorted(reached, wanted - 1e-9 * total)
         corrections[index] = scores[order[min(int(place), len(order) - 1)], index]
+    corrections[_MIDDLE] = 0
     return corrections

@@ -19,13 +19,14 @@ from energy_assets.features.history import Floats, Ints
 from energy_assets.models import boosting
 from energy_assets.models.calibration import Calibration, band, calibrate, from_rows
 from energy_assets.models.design import (
-    SCALE,
     TARGET,
     alternating,
     at_most,
     learnable,
+    learned_target,
     scaled,
     split_tail,
+    unit_kwh,
 )
 from energy_assets.models.experts import Recipe, recipe_for
 from energy_assets.models.linear import Linear, fit_linear
@@ -72,15 +73,15 @@ class TreeModel:
 
     def predict(self, features: pl.DataFrame) -> pl.DataFrame:
         """Return KEY and q05 .. q95 in kWh for every row; null where the meter has no scale."""
-        scale = features[SCALE].cast(pl.Float32).fill_null(np.nan).to_numpy()
+        unit = unit_kwh(features)
         values = np.full((features.height, len(LEVELS)), np.nan, dtype=np.float32)
-        values[scale == 0] = 0
-        usable = scale > 0
+        values[unit == 0] = 0
+        usable = unit > 0
         rows = features.filter(usable)
         centre = self.location.predict(rows)
         raw = quantiles_around(self.spread, rows, centre=centre, columns=self.location.columns)
         corrected = self.calibration.apply(raw, unit=band(raw), lead_day=_lead_day(rows))
-        values[usable] = corrected * scale[usable, None]
+        values[usable] = corrected * unit[usable, None]
         return quantile_frame(features, values)
 
     def save(self, folder: Path) -> None:
@@ -174,7 +175,7 @@ def _fit_location(
 
 
 def _residual_matrix(rows: pl.DataFrame, linear: Linear, *, recipe: Recipe, reference: Any = None) -> Any:
-    label = scaled(rows, (TARGET,))[:, 0] - linear.predict(rows)
+    label = learned_target(rows) - linear.predict(rows)
     return boosting.streamed_matrix(
         rows, columns=recipe.columns, label=label, threads=recipe.threads, reference=reference
     )

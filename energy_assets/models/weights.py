@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from energy_assets.errors import ModelError
 from energy_assets.features.history import Floats, Ints
+from energy_assets.models.design import ROWS_OF_A_DAY
 
 Doubles = npt.NDArray[np.float64]
 
@@ -26,6 +27,7 @@ _PRIOR_STRENGTH = 0.05
 _HUBER = 1.0
 _ROUNDS_OF_REWEIGHTING = 3
 _STEPS = 300
+_STILL = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +167,12 @@ def _mean_products(errors: Doubles, weight: Doubles, age: Doubles, group: Ints, 
 
 
 def _days(age: Doubles, issue_day: Ints, group: Ints, count: int) -> Doubles:
-    """Return how many days speak for each group, older ones counting as they age."""
+    """Return how many days speak for each group, older ones counting as they age, those of few rows in part."""
     pairs, first = np.unique(np.stack([group, issue_day]), axis=1, return_index=True)
-    days: Doubles = np.bincount(pairs[0].astype(np.int64), weights=age[first], minlength=count).astype(np.float64)
-    return days
+    days = np.bincount(pairs[0].astype(np.int64), weights=age[first], minlength=count)
+    rows = np.bincount(group, weights=age, minlength=count)
+    spoken: Doubles = np.minimum(days, rows / ROWS_OF_A_DAY).astype(np.float64)
+    return spoken
 
 
 def _merged(old: tuple[Doubles, Doubles], new: tuple[Doubles, Doubles]) -> tuple[Doubles, Doubles]:
@@ -194,7 +198,9 @@ def _least(products: Doubles, *, prior: Doubles) -> Doubles:
     shares: Doubles = np.tile(prior / prior.sum(), (len(products), 1))
     for _ in range(_STEPS):
         slope = np.einsum("gij,gj->gi", curved, shares) - _PRIOR_STRENGTH * prior
-        shares = _on_simplex(shares - step * slope)
+        before, shares = shares, _on_simplex(shares - step * slope)
+        if np.abs(shares - before).max() < _STILL:
+            break
     return shares
 
 

@@ -16,11 +16,13 @@ from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.backtest_learning import SEED
 from energy_assets.forecasts.backtest_plan import Plan, refit_days_of
 from energy_assets.forecasts.backtest_report import report_of
-from energy_assets.forecasts.daily import forecast_delivery
+from energy_assets.forecasts.daily import forecast_delivery, forecast_issue
+from energy_assets.forecasts.following import Followers
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER
 from energy_assets.models.evaluation import known_by
 from energy_assets.models.fitting import fit
 from energy_assets.models.registry import LoadedModel
+from energy_assets.models.spec import ModelSpec
 from energy_assets_tests.forecasts.own_files import START, TINY, inputs_of, temperatures, wave
 
 PLAN = Plan(spec=TINY, rivals=(), last_days=4, refit_days=2)
@@ -285,3 +287,42 @@ def test_report_counts_and_compares(tmp_path: Path):
     assert nmae["low"] <= nmae["value"] <= nmae["high"]
     ratio = report["median"]["ladder"]["nmae"] / report["median"]["previous_day"]["nmae"]  # type: ignore[index]
     assert nmae["value"] == pytest.approx(1 - ratio, rel=1e-4)
+
+
+def test_champions_follow_what_became_known_as_those_of_the_night_do(tmp_path: Path):
+    """One training serves nine days; here the night makes the last from stored rows, as it reads them from the lake."""
+    inputs = two_meters(tmp_path, weather=False)
+    spec = ModelSpec(rounds=3, spread_rounds=2, leaves=6)
+    plan = Plan(spec=spec, rivals=(), last_days=9, refit_days=9)
+    horizon, issue, trained_at = Horizon.of_hours(24), START + timedelta(days=29), START + timedelta(days=21)
+
+    def features_of(first: int, last: int) -> pl.DataFrame:
+        return build_features(
+            inputs.readings, meters=inputs.meters, sites=inputs.sites, premises=inputs.premises, weather=None,
+            issues=[START + timedelta(days=day) for day in range(first, last)], horizon=horizon,
+        )  # fmt: skip
+
+    known = known_by(features_of(8, 21), trained_at=trained_at)
+    model = fit(known, spec=spec.without("weather"), seed=SEED)
+    name, tags = "load-electricity-60min", {"training_ends_at_utc": trained_at.isoformat()}
+    champions = {name: LoadedModel(name=name, version=1, variants={FULL: model, WITHOUT_WEATHER: model}, tags=tags)}
+    followers = Followers(champions, meters=inputs.meters, stride=1)
+    followers.learn(features_of(21, 29).filter(pl.col("energy_known_at_utc") <= issue))
+    stood, moved = (
+        forecast_issue(
+            features_of(29, 30),
+            readings=inputs.readings,
+            meters=inputs.meters,
+            premises=inputs.premises,
+            sites=inputs.sites,
+            champions=each,
+            issued_at_utc=issue,
+            features_hash="f",
+            horizon=horizon,
+        ).rename({"node_id": "meter_id"})
+        for each in (champions, followers.at(issue))
+    )
+    columns = ["meter_id", "starts_at_utc", *QUANTILE_COLUMNS, "method", "rung", "reason"]
+    ours = run(inputs, plan).forecasts.filter(issued_at_utc=issue).select(columns)
+    assert ours.equals(moved.select(columns).sort("meter_id", "starts_at_utc"))
+    assert not ours.equals(stood.select(columns).sort("meter_id", "starts_at_utc"))

@@ -184,12 +184,31 @@ def test_a_blend_adapts_to_a_load_that_it_did_not_learn():
     model = fit(training, spec=ModelSpec(**QUICK), seed=1)
     assert isinstance(model, Blend)
     covered = []
-    for each in (model, model.adapted(first)):
+    for each in (model, model.adapted(model.outcomes_of(first))):
         predicted = pl.concat([each.predict(last), last.select("energy_kwh", model=pl.lit("a"))], how="horizontal")
         covered.append(metrics_of(predicted, by=["model"]).filter(metric="coverage_80")["value"][0])
     assert covered[0] < 0.5
     assert covered[1] > covered[0] + 0.15
-    assert model.adapted(last.clear()) is model
+    assert model.adapted(model.outcomes_of(last.clear())) is model
+
+
+def test_a_meter_that_comes_back_from_a_standstill_unsettles_no_other():
+    """One of four meters stands at a two-thousandth for the first half of the days and then returns for good."""
+    training, test = split(office_features(days=70), test_days=10)
+    border = training["issued_at_utc"].to_list()[training.height // 2]
+    kwh = [name for name in training.columns if name.endswith("_kwh")]
+    stood = (pl.col("meter_id") == "m0") & (pl.col("issued_at_utc") < border)
+    slept = training.with_columns(pl.when(stood).then(pl.col(name) / 2000).otherwise(name).alias(name) for name in kwh)
+    woke = (pl.col("meter_id") == "m0") & (pl.col("issued_at_utc") == border)
+    features = [name for name in kwh if name != "energy_kwh"]
+    slept = slept.with_columns(pl.when(woke).then(pl.col(n) / 2000).otherwise(n).alias(n) for n in features)
+    others = test.filter(pl.col("meter_id") != "m0")
+    errors = []
+    for rows in (training, slept):
+        predicted = fit(rows, spec=ModelSpec(**QUICK), seed=1).predict(others)
+        compared = pl.concat([predicted, others.select("energy_kwh", model=pl.lit("a"))], how="horizontal")
+        errors.append(metrics_of(compared, by=["model"]).filter(metric="nmae")["value"][0])
+    assert errors[1] < 1.1 * errors[0]
 
 
 def test_a_meter_that_no_expert_of_the_training_knew_is_blended_as_any():

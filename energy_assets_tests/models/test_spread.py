@@ -54,9 +54,9 @@ def test_rank_by_hand():
     quantiles = np.tile(np.float32([-1, -1, -1, 0, 1, 1, 1]), (19, 1))
     scores = scores_of(rows, quantiles=quantiles, target=np.arange(1, 20, dtype=np.float32))
     of_lead = correction_of(scores).of_lead[0]
-    # One day of 31 is believed: the median score 10 moves all levels by 10 * 30 / 31 less than the scores say.
-    assert of_lead[6] == pytest.approx(19 - 1 - 10 * 30 / 31, abs=1e-4)
-    assert of_lead[0] == pytest.approx(1 + 1 - 10 * 30 / 31, abs=1e-4)
+    assert of_lead[6] == pytest.approx(19 - 1, abs=1e-4)
+    assert of_lead[0] == pytest.approx(1 + 1, abs=1e-4)
+    assert of_lead[3] == 0  # the median is the point forecast
 
 
 def test_coverage_comes_back_after_the_noise_has_doubled():
