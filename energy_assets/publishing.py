@@ -18,11 +18,12 @@ from pathlib import Path
 
 import polars as pl
 
-from energy_assets.contracts import PRICES_CURVES, Window
+from energy_assets.contracts import PRICES_CURVES, READINGS_RAW, Window
 from energy_assets.errors import LakeError, SourceError
 from energy_assets.lake import Lake
 from energy_assets.messaging.sending import Outgoing, Sender
 from energy_assets.prices import exchange
+from energy_assets.readings.today import today_of, today_query
 from energy_assets.sql import Query
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ def publications(lake: Lake, *, now: datetime, zone: str | None = None) -> Itera
         Query.from_file("energy_assets.messaging", "daily_energy", starts=days.starts_at_utc, ends=days.ends_at_utc)
     )
     yield from of_energy(energy)
+    if lake.count(READINGS_RAW, today_of(now)):
+        yield from of_today(lake.query(today_query(now)))
     yield from of_forecasts(lake.query(Query.from_file("energy_assets.messaging", "newest_outlook", now=now)))
     around = Window(starts_at_utc=now - timedelta(days=1), ends_at_utc=now + timedelta(days=7))
     yield from of_prices(lake.read(PRICES_CURVES, around), now=now, zone=zone)
@@ -74,6 +77,25 @@ def of_energy(energy: pl.DataFrame) -> Iterator[Publication]:
         newest = of_flow.filter(pl.col("day") == pl.col("day").max())
         values = [_rounded(value) for value in newest["energy_kwh"]]
         yield Publication(topic=f"energy/aggregate/{flow}", payload=_compact(values))
+
+
+def of_today(energy: pl.DataFrame) -> Iterator[Publication]:
+    """Yield `energy/<premise>/<flow>/today`: kWh of the day that has not ended, until when, and how whole.
+
+    It has a topic of its own, for subscribers of `energy/<premise>/<flow>` take each of its values for a whole day.
+
+    Args:
+        energy: rows of `readings.today.today_query`.
+    """
+    for row in energy.iter_rows(named=True):
+        content = {
+            "day": exchange.utc_text(row["day_starts_at_utc"]),
+            "until": exchange.utc_text(row["until_utc"]),
+            "unit": "kWh",
+            row["flow"]: _rounded(row["energy_kwh"]),
+            "coverage": _rounded(row["coverage_fraction"]),
+        }
+        yield Publication(topic=f"energy/{row['premise_id']}/{row['flow']}/today", payload=_compact(content))
 
 
 def of_forecasts(outlook: pl.DataFrame) -> Iterator[Publication]:

@@ -33,6 +33,7 @@ _MODULES = (
     "settlement",
     "simulate",
     "sources",
+    "today",
     "weather",
 )
 # Processes that stay: each loads its own module only, which is half of the memory of an idle platform's smaller ones.
