@@ -163,6 +163,7 @@ def judge(name: str, *, folder: Path, refit_days: int) -> dict[str, Any]:
         weather=weather,
         issues=issues,
         horizon=Horizon.of_hours(24),
+        observed=real.observed,
     )
     seconds = {"features": time.perf_counter() - began, "ours": 0.0, "peers": 0.0}
     first_test = issues[-round((len(issues) + 8) * real.test_share)]

@@ -38,6 +38,9 @@ def backtest(
     meters: Annotated[
         Path | None, typer.Option(help="meter_id and what is known: site_id, timezone, country_code, latitude, …")
     ] = None,
+    calendar: Annotated[
+        Path | None, typer.Option(help="Folder of .csv files of school holidays and closures: kind, place, days.")
+    ] = None,
     horizon_hours: Annotated[int, typer.Option(help="Hours from the issue to the last slot, 1 to 96.")] = 24,
     issue_hour: Annotated[int, typer.Option(help="Hour of the day at which forecasts are issued.")] = 0,
     clock: Annotated[str, typer.Option(help="Whose hour that is: local (of each meter's site) or utc.")] = "local",
@@ -80,7 +83,14 @@ def backtest(
         rivals=rivals,
         threads=threads,
     )
-    inputs = read_inputs(readings, weather_path=weather, meters_path=meters, timezone=timezone, country_code=country)
+    inputs = read_inputs(
+        readings,
+        weather_path=weather,
+        meters_path=meters,
+        calendar_folder=calendar,
+        timezone=timezone,
+        country_code=country,
+    )
     with _progress() as bar:
         result = run(inputs, plan=plan, progress=_Stages(bar))
     write_table(result.forecasts, out)

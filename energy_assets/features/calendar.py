@@ -16,6 +16,7 @@ import polars as pl
 from energy_assets.contracts import UTC_TIME
 from energy_assets.features.closures import CLOSURE, SCHOOL_HOLIDAY, Spans, is_within
 from energy_assets.features.history import Floats, Ints
+from energy_assets.features.sun import day_angle, declination_of, sun_at
 
 CALENDAR_FEATURES = (
     "local_hour",
@@ -96,7 +97,7 @@ def calendar_table(starts_at_utc: pl.Series, *, place: Place) -> pl.DataFrame:
     return (
         frame.join(days, on="local_date", how="left", validate="m:1", maintain_order="left")
         .with_columns(year_sin=angle.sin(), year_cos=angle.cos())
-        .with_columns(_sun(place))
+        .with_columns(_sun(frame["starts_at_utc"], place))
     )
 
 
@@ -138,27 +139,14 @@ def _holidays(place: Place, *, years: Iterable[int]) -> list[date]:
     return sorted(holidays.country_holidays(place.country_code, subdiv=subdivision, years=years))
 
 
-def _sun(place: Place) -> list[pl.Expr]:
-    """Return day length and sine of the sun's elevation; declination and equation of time after Spencer (1971)."""
+def _sun(starts_at_utc: pl.Series, place: Place) -> list[pl.Series]:
+    """Return day length and sine of the sun's elevation."""
     if place.latitude is None or place.longitude is None:
-        absent = pl.lit(None, dtype=pl.Float64)
-        return [absent.alias("day_length_hours"), absent.alias("sun_elevation_sine")]
-    g = 2 * np.pi * (pl.col("starts_at_utc").dt.ordinal_day() - 1) / 365
-    declination = (
-        0.006918
-        - 0.399912 * g.cos()
-        + 0.070257 * g.sin()
-        - 0.006758 * (2 * g).cos()
-        + 0.000907 * (2 * g).sin()
-        - 0.002697 * (3 * g).cos()
-        + 0.00148 * (3 * g).sin()
+        nothing = [None] * len(starts_at_utc)
+        return [pl.Series(name, nothing, dtype=pl.Float64) for name in ("day_length_hours", "sun_elevation_sine")]
+    minute = (starts_at_utc.to_physical() // 60_000_000).to_numpy()
+    sun = sun_at(minute, latitude=place.latitude, longitude=place.longitude)
+    sunset = np.arccos(
+        np.clip(-np.tan(np.pi / 180 * place.latitude) * np.tan(declination_of(day_angle(minute))), -1, 1)
     )
-    equation_minutes = 229.18 * (
-        0.000075 + 0.001868 * g.cos() - 0.032077 * g.sin() - 0.014615 * (2 * g).cos() - 0.040849 * (2 * g).sin()
-    )
-    utc_hour = pl.col("starts_at_utc").dt.hour() + pl.col("starts_at_utc").dt.minute() / 60
-    hour_angle = np.pi / 180 * (15 * (utc_hour - 12) + place.longitude + equation_minutes / 4)
-    latitude = np.pi / 180 * place.latitude
-    elevation = np.sin(latitude) * declination.sin() + np.cos(latitude) * declination.cos() * hour_angle.cos()
-    sunset = (-np.tan(latitude) * declination.tan()).clip(-1, 1).arccos()
-    return [(sunset * 24 / np.pi).alias("day_length_hours"), elevation.alias("sun_elevation_sine")]
+    return [pl.Series("day_length_hours", sunset * 24 / np.pi), pl.Series("sun_elevation_sine", sun.elevation_sine)]

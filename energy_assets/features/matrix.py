@@ -17,6 +17,7 @@ from energy_assets.contracts import UTC_TIME, Window
 from energy_assets.errors import ContractError
 from energy_assets.features.calendar import CALENDAR_FEATURES, Calendar, calendar_of
 from energy_assets.features.fingerprint import KEY, features_hash
+from energy_assets.features.fits import Fits
 from energy_assets.features.history import RECENT_DAYS, YEAR_AGO_DAYS, Floats, History, Ints, as_known, to_history
 from energy_assets.features.horizon import DELIVERY_DATE, Horizon, minute_of, slot_bounds
 from energy_assets.features.lags import (
@@ -27,7 +28,18 @@ from energy_assets.features.lags import (
     slot_features,
 )
 from energy_assets.features.metadata import METADATA_FEATURES, described_meters, place_of
-from energy_assets.features.weather import WEATHER_FEATURES, KnownWeather, to_known_weather, weather_features
+from energy_assets.features.past_weather import PastWeather, to_past_weather
+from energy_assets.features.roofs import PV_FEATURES, ROOF_FEATURES, Roofs, pv_features, roof_features
+from energy_assets.features.weather import (
+    DIRECT_QUANTITIES,
+    HOURS_BEFORE,
+    WEATHER_FEATURES,
+    KnownWeather,
+    hour_positions,
+    hours_of,
+    to_known_weather,
+    weather_features,
+)
 
 __all__ = ["DELIVERY_DATE", "FEATURE_GROUPS", "KEY", "Horizon", "Thinning", "build_features", "features_hash"]
 
@@ -35,7 +47,8 @@ LEAD_FEATURES = ("lead_hours",)
 FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "load": LOAD_FEATURES,
     "calendar": CALENDAR_FEATURES,
-    "weather": WEATHER_FEATURES,
+    "roof": ROOF_FEATURES,
+    "weather": (*WEATHER_FEATURES, *PV_FEATURES),
     "metadata": METADATA_FEATURES,
     "lead": LEAD_FEATURES,
 }
@@ -73,6 +86,7 @@ class _Chunk:
     members: list[tuple[str, Calendar, str, Ints]]
     """Site, its calendar, its time zone, and the positions of its meters in `described`."""
     history: History
+    fits: Fits
     salt: Ints
 
 
@@ -98,6 +112,7 @@ def build_features(
     horizon: Horizon = DELIVERY_DATE,
     thinning: Thinning | None = None,
     closures: pl.DataFrame | None = None,
+    observed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return one row per meter, issue and slot in service: KEY, interval_minutes, FEATURES, scale_kwh and the target.
 
@@ -110,6 +125,8 @@ def build_features(
         horizon: which slots an issue has.
         thinning: share of the rows to keep, for training.
         closures: school holidays and closures, as `closures.read_closures` returns them, or None.
+        observed: rows of `weather.observed` of `reading_windows`, from which the answers of meters to the weather are
+            fitted (`history.hide_unknown` is the gate here too), or None.
 
     Returns:
         `SCHEMA`; sorted by interval class, then blocks of meters, issue, site, meter and slot. Missing features are
@@ -124,16 +141,21 @@ def build_features(
     if not issues or meters.is_empty():
         return SCHEMA.to_frame()
     described = described_meters(meters, premises=premises, sites=sites)
-    known_weather = to_known_weather(weather, issues=issues)
+    known_weather, past = to_known_weather(weather, issues=issues), to_past_weather(observed)
     blocks: list[pl.DataFrame] = []
-    for chunk in _chunks(readings.lazy(), described, issues=issues, closures=closures):
+    for chunk in _chunks(readings.lazy(), described, issues=issues, closures=closures, past=past):
         for issue in issues:
             blocks.extend(_issue_rows(chunk, issue, weather=known_weather, horizon=horizon, thinning=thinning))
     return pl.concat([SCHEMA.to_frame(), *blocks], rechunk=False)
 
 
 def _chunks(
-    readings: pl.LazyFrame, described: pl.DataFrame, *, issues: Sequence[datetime], closures: pl.DataFrame | None
+    readings: pl.LazyFrame,
+    described: pl.DataFrame,
+    *,
+    issues: Sequence[datetime],
+    closures: pl.DataFrame | None,
+    past: PastWeather | None,
 ) -> Iterator[_Chunk]:
     first, last = minute_of(min(issues)), minute_of(max(issues))
     for (minutes,), group in described.partition_by("interval_minutes", as_dict=True, maintain_order=True).items():
@@ -153,19 +175,27 @@ def _chunks(
             history = to_history(
                 readings, meter_ids=part["meter_id"], interval_minutes=interval, from_slot=from_slot, to_slot=to_slot
             )
-            yield _chunk(part, history=history, calendars=calendars)
+            yield _chunk(part, history=history, calendars=calendars, past=past)
 
 
-def _chunk(part: pl.DataFrame, *, history: History, calendars: dict[str, Calendar]) -> _Chunk:
+def _chunk(part: pl.DataFrame, *, history: History, calendars: dict[str, Calendar], past: PastWeather | None) -> _Chunk:
     positions = part.with_row_index("position").group_by("site_id", "timezone", maintain_order=True).agg("position")
+    members = [
+        (site_id, calendars[site_id], zone, np.asarray(position, dtype=np.int64))
+        for site_id, zone, position in positions.iter_rows()
+    ]
     return _Chunk(
         described=part,
         metadata={name: part[name].to_numpy() for name in METADATA_FEATURES},
-        members=[
-            (site_id, calendars[site_id], zone, np.asarray(position, dtype=np.int64))
-            for site_id, zone, position in positions.iter_rows()
-        ],
+        members=members,
         history=history,
+        fits=Fits(
+            described=part,
+            history=history,
+            calendars=calendars,
+            past=past,
+            members={site_id: position for site_id, _, _, position in members},
+        ),
         salt=np.array([zlib.crc32(meter_id.encode()) for meter_id in part["meter_id"]], dtype=np.int64),
     )
 
@@ -176,7 +206,7 @@ def _issue_rows(
     history, issue_minute = chunk.history, minute_of(issue)
     interval = history.interval_minutes
     known = as_known(history, issue_minute=issue_minute)
-    levels, scale = level_features(known), scale_of(known)
+    levels, scale, fit = level_features(known), scale_of(known), chunk.fits.at(issue_minute)
     bounds = chunk.described.select("from_minute", "to_minute").to_numpy()
     for site_id, calendar, timezone, members in chunk.members:
         low, high = slot_bounds(issue, timezone=timezone, interval_minutes=interval, horizon=horizon)
@@ -188,16 +218,59 @@ def _issue_rows(
         meter, slot = meter[keep], slot[keep]
         if not len(meter):
             continue
+        hours = hours_of(weather, site_id=site_id, issue_minute=issue_minute)
         columns: dict[str, Floats] = {
             **slot_features(known, meter=meter, slot=slot, calendar=calendar),
             **{name: levels[name][meter] for name in LEVEL_FEATURES},
             **{name: values[calendar.columns_of(slot)] for name, values in calendar.features.items()},
-            **weather_features(weather, site_id=site_id, issue_minute=issue_minute, slot_minute=slot * interval),
+            **_sun(chunk, fit.roofs, site_id=site_id, meter=meter, slot=slot, issue_minute=issue_minute, hours=hours),
+            **weather_features(
+                hours, response=fit.response, meter=meter, issue_minute=issue_minute, slot_minute=slot * interval
+            ),
             **{name: values[meter] for name, values in chunk.metadata.items()},
             "lead_hours": ((slot * interval - issue_minute) / 60).astype(np.float32),
             "scale_kwh": scale[meter],
         }
         yield _frame(chunk, columns, meter=meter, slot=slot, issue_minute=issue_minute)
+
+
+def _sun(
+    chunk: _Chunk,
+    roofs: Roofs,
+    *,
+    site_id: str,
+    meter: Ints,
+    slot: Ints,
+    issue_minute: int,
+    hours: Floats | None,
+) -> dict[str, Floats]:
+    """Return ROOF_FEATURES and PV_FEATURES of rows of a site, NaN where no roof is known."""
+    columns = dict.fromkeys((*ROOF_FEATURES, *PV_FEATURES), np.full(len(slot), np.nan, dtype=np.float32))
+    sunny = np.flatnonzero(np.fmax(roofs.plane, roofs.clear_plane)[meter] >= 0)
+    skies = chunk.fits.sky(site_id) if len(sunny) else None
+    if skies is None:
+        return columns
+    meter, slot = meter[sunny], slot[sunny]
+    found = roof_features(roofs, sky=skies[0], meter=meter, slot=slot)
+    if hours is not None:
+        names = ("global_horizontal_irradiance_w_m2", "cloud_cover_fraction", "temperature_c")
+        light, clouds, air = (hours[:, DIRECT_QUANTITIES.index(name)] for name in names)
+        found |= pv_features(
+            roofs,
+            skies=skies,
+            meter=meter,
+            slot=slot,
+            hour_of_slot=hour_positions(slot * chunk.history.interval_minutes, issue_minute=issue_minute),
+            first_hour=issue_minute // 60 - HOURS_BEFORE,
+            past_hours=HOURS_BEFORE,
+            global_w_m2=light,
+            cloud_cover_fraction=clouds,
+            temperature_c=air,
+        )
+    for name, values in found.items():
+        columns[name] = columns[name].copy()
+        columns[name][sunny] = values
+    return columns
 
 
 def _frame(chunk: _Chunk, columns: dict[str, Floats], *, meter: Ints, slot: Ints, issue_minute: int) -> pl.DataFrame:

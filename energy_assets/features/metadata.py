@@ -19,6 +19,7 @@ METADATA_FEATURES = (
     "commodity_code",
     "direction_code",
 )
+_ROOF = ("has_pv", "pv_tilt_deg", "pv_azimuth_deg")
 PRIMARY_USES = (
     "Education",
     "Entertainment/public assembly",
@@ -45,7 +46,8 @@ def described_meters(meters: pl.DataFrame, *, premises: pl.DataFrame, sites: pl.
     """Return the meters sorted by id with METADATA_FEATURES as float32, their place, and service bounds in minutes.
 
     Columns beside the features: meter_id, site_id, interval_minutes, timezone, country_code, subdivision_code,
-    latitude, longitude, from_minute, to_minute. A site that is not declared counts as UTC without holidays.
+    latitude, longitude, commodity, direction, has_pv, pv_tilt_deg, pv_azimuth_deg, from_minute, to_minute. A site that
+    is not declared counts as UTC without holidays.
 
     Raises:
         ContractError: a meter, premise or site is declared twice.
@@ -58,7 +60,9 @@ def described_meters(meters: pl.DataFrame, *, premises: pl.DataFrame, sites: pl.
     minute = pl.col("valid_from_utc", "valid_to_utc").dt.epoch("us").floordiv(60_000_000)
     return (
         meters.join(
-            premises.select("premise_id", "primary_use", "floor_area_m2", "year_built"), on="premise_id", how="left"
+            premises.select("premise_id", "primary_use", "floor_area_m2", "year_built", *_ROOF),
+            on="premise_id",
+            how="left",
         )
         .join(
             sites.select("site_id", "timezone", "country_code", "subdivision_code", "latitude", "longitude"),
@@ -75,6 +79,9 @@ def described_meters(meters: pl.DataFrame, *, premises: pl.DataFrame, sites: pl.
             "subdivision_code",
             "latitude",
             "longitude",
+            "commodity",
+            "direction",
+            *_ROOF,
             from_minute=pl.col("valid_from_utc").fill_null(-(2**40)),
             to_minute=pl.col("valid_to_utc").fill_null(2**40),
             log_floor_area=pl.when(pl.col("floor_area_m2") > 0).then(pl.col("floor_area_m2").log()).cast(pl.Float32),

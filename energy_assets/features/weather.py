@@ -16,6 +16,7 @@ from energy_assets.contracts import UTC_TIME, WEATHER_QUANTITIES
 from energy_assets.features.history import Floats, Ints
 from energy_assets.features.horizon import minute_of
 from energy_assets.features.lags import mean_of_known
+from energy_assets.features.response import COOLING_BASE_C, HEATING_BASE_C, Response
 
 DIRECT_QUANTITIES = (
     "temperature_c",
@@ -36,11 +37,10 @@ WEATHER_FEATURES = (
     "temperature_change_week_c",
     "temperature_since_yesterday_c",
     "temperature_since_last_week_c",
+    "degree_shift_kwh",
 )
 HOURS_BEFORE = 168
 HOURS_AFTER = 96
-HEATING_BASE_C = 15.5
-COOLING_BASE_C = 18.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +81,31 @@ def to_known_weather(weather: pl.DataFrame | None, *, issues: Sequence[datetime]
     return KnownWeather(values=values, site_index=sites, issue_index=minutes)
 
 
-def weather_features(
-    known: KnownWeather | None, *, site_id: str, issue_minute: int, slot_minute: Ints
-) -> dict[str, Floats]:
-    """Return WEATHER_FEATURES for slots [row] of a site; NaN where the weather is not known."""
-    nothing = np.full(len(slot_minute), np.nan, dtype=np.float32)
+def hours_of(known: KnownWeather | None, *, site_id: str, issue_minute: int) -> Floats | None:
+    """Return the weather [hour, quantity] of a site at an issue, None where there is none."""
     if known is None or site_id not in known.site_index or issue_minute not in known.issue_index:
-        return dict.fromkeys(WEATHER_FEATURES, nothing)
-    hours = known.values[known.issue_index[issue_minute], known.site_index[site_id]]
+        return None
+    of_site: Floats = known.values[known.issue_index[issue_minute], known.site_index[site_id]]
+    return of_site
+
+
+def hour_positions(slot_minute: Ints, *, issue_minute: int) -> Ints:
+    """Return the position of the hour of slots [row] in the weather of an issue, -1 beyond it."""
     column = slot_minute // 60 - issue_minute // 60 + HOURS_BEFORE
-    inside = (column >= 0) & (column < len(hours))
+    return np.where((column >= 0) & (column < HOURS_BEFORE + HOURS_AFTER), column, -1)
+
+
+def weather_features(
+    hours: Floats | None, *, response: Response, meter: Ints, issue_minute: int, slot_minute: Ints
+) -> dict[str, Floats]:
+    """Return WEATHER_FEATURES for rows of (meter, slot) of a site from its `hours_of`; NaN where nothing is known.
+
+    `response` is that of all meters that `meter` counts.
+    """
+    if hours is None:
+        return dict.fromkeys(WEATHER_FEATURES, np.full(len(slot_minute), np.nan, dtype=np.float32))
+    column = hour_positions(slot_minute, issue_minute=issue_minute)
+    inside = column >= 0
     column = np.where(inside, column, 0)
 
     def at_slots(series: Floats) -> Floats:
@@ -107,13 +122,35 @@ def weather_features(
         "temperature_24h_mean_c": of_day,
         "temperature_72h_mean_c": at_slots(trailing_mean(temperature, hours=72)),
         "irradiance_24h_mean_w_m2": at_slots(trailing_mean(irradiance, hours=24)),
-        "heating_degrees_c": np.maximum(np.float32(HEATING_BASE_C) - of_day, 0),
-        "cooling_degrees_c": np.maximum(of_day - np.float32(COOLING_BASE_C), 0),
         "temperature_change_day_c": of_day - before_day,
         "temperature_change_week_c": of_day - before_week,
         "temperature_since_yesterday_c": at_slots(temperature - _earlier(temperature, hours=24)),
         "temperature_since_last_week_c": at_slots(temperature - _earlier(temperature, hours=168)),
+        **_degrees(response, meter=meter, of_day=of_day, before=mean_24h[:HOURS_BEFORE]),
     }
+
+
+def _degrees(response: Response, *, meter: Ints, of_day: Floats, before: Floats) -> dict[str, Floats]:
+    """Return degrees beyond the usual balance points, and what the meter's own answer asks for beyond last week's.
+
+    Degrees keep to one balance point for all: points that differ by meter and week cost trees more than they tell.
+    """
+    columns: dict[str, Floats] = {}
+    shift, known = np.zeros(len(meter), dtype=np.float32), np.zeros(len(meter), dtype=np.bool_)
+    sides = (
+        ("heating_degrees_c", HEATING_BASE_C, response.heating_base_c, response.heating_kwh_per_c, -1),
+        ("cooling_degrees_c", COOLING_BASE_C, response.cooling_base_c, response.cooling_kwh_per_c, 1),
+    )
+    for name, usual_base, base, slope, sign in sides:
+        serves = np.isfinite(base[meter])
+        degrees = np.maximum(np.float32(sign) * (of_day - np.float32(usual_base)), 0)
+        columns[name] = np.where(serves, degrees, np.float32(np.nan))
+        bases, position = np.unique(base[meter], return_inverse=True)
+        usual = mean_of_known(np.maximum(np.float32(sign) * (before[None, :] - bases[:, None]), 0))
+        beyond = np.maximum(np.float32(sign) * (of_day - base[meter]), 0) - usual[position]
+        shift += np.where(serves, slope[meter] * beyond, 0)
+        known |= serves
+    return {**columns, "degree_shift_kwh": np.where(known, shift, np.float32(np.nan))}
 
 
 def trailing_mean(series: Floats, *, hours: int) -> Floats:

@@ -14,6 +14,7 @@ import polars as pl
 from energy_assets.contracts import METERS, PREMISES, SITES, UTC_TIME
 from energy_assets.contracts.metering import COMMODITIES, DIRECTIONS
 from energy_assets.errors import SourceError
+from energy_assets.features.closures import read_closures, spans_of
 from energy_assets.forecasts.backtest_weather import Weather, read_weather
 from energy_assets.forecasts.spikes import without_spikes
 from energy_assets.readings.own_files import numbers, read_table, refuse, texts, utc_times
@@ -25,7 +26,11 @@ _TEXTS = (
     *("site_id", "premise_id", "timezone", "country_code", "subdivision_code", "commodity", "direction"),
     "primary_use",
 )
-_NUMBERS = ("latitude", "longitude", "interval_minutes", "floor_area_m2", "year_built", "annual_kwh_hint")
+_ROOF = ("pv_tilt_deg", "pv_azimuth_deg")
+_NUMBERS = (
+    *("latitude", "longitude", "interval_minutes", "floor_area_m2", "year_built", "annual_kwh_hint"),
+    *_ROOF,
+)
 _MINUTES_PER_DAY = 1440
 _PLACE = ("timezone", "country_code", "subdivision_code", "latitude", "longitude")
 
@@ -44,6 +49,7 @@ class Inputs:
     premises: pl.DataFrame
     sites: pl.DataFrame
     weather: Weather | None
+    closures: pl.DataFrame | None
     notes: tuple[str, ...]
 
 
@@ -52,6 +58,7 @@ def read_inputs(
     *,
     weather_path: Path | None = None,
     meters_path: Path | None = None,
+    calendar_folder: Path | None = None,
     timezone: str = "UTC",
     country_code: str | None = None,
 ) -> Inputs:
@@ -62,7 +69,9 @@ def read_inputs(
             available_at_utc, when the reading came in; the end of its interval where that is not given.
         weather_path: see `backtest_weather.read_weather`.
         meters_path: meter_id and any of site_id, premise_id, timezone, country_code, subdivision_code, latitude,
-            longitude, commodity, direction, interval_minutes, primary_use, floor_area_m2, year_built, annual_kwh_hint.
+            longitude, commodity, direction, interval_minutes, primary_use, floor_area_m2, year_built, annual_kwh_hint,
+            pv_tilt_deg, pv_azimuth_deg (from north by east).
+        calendar_folder: of files of school holidays and closures, see `features.closures.read_closures`.
         timezone: IANA zone of meters that do not say theirs.
         country_code: ISO 3166-1 code likewise, for holidays.
 
@@ -85,6 +94,7 @@ def read_inputs(
     sites = _sites(described, place=f"Meters file {meters_path}" if meters_path else "--timezone")
     if weather is not None:
         weather = _placed(weather, sites=sites, path=str(weather_path), notes=notes)
+    closures = None if calendar_folder is None else _closures(calendar_folder, sites=sites, notes=notes)
     rows = _interval_rows(readings, described, place=f"Readings file {readings_path}")
     believed = without_spikes(rows)
     if believed.height < rows.height:
@@ -99,6 +109,7 @@ def read_inputs(
         premises=_premises(described),
         sites=sites,
         weather=weather,
+        closures=closures,
         notes=tuple(notes),
     )
 
@@ -157,7 +168,7 @@ def _declared(path: Path) -> pl.DataFrame:
             fault = f"{name} must be one of {', '.join(allowed)}"
             refuse(~known.is_in(allowed).fill_null(value=True), shown=meters[name], place=place, fault=fault)
             meters = meters.with_columns(known)
-    for name, limit in (("latitude", 90), ("longitude", 180)):
+    for name, limit in (("latitude", 90), ("longitude", 180), ("pv_tilt_deg", 90), ("pv_azimuth_deg", 360)):
         if name in meters.columns:
             fault = f"{name} is not within {-limit} and {limit} degrees"
             refuse(meters[name].abs().fill_null(0) > limit, shown=meters[name], place=place, fault=fault)
@@ -257,6 +268,18 @@ def _check_zones(zones: pl.Series, *, place: str) -> None:
         raise SourceError(f"{place}: {unknown[0]!r} is no time zone; use an IANA name such as Europe/Vienna.")
 
 
+def _closures(folder: Path, *, sites: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+    """Return the school holidays and closures of the folder's files, and note where none of them holds."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder; --calendar takes a folder of .csv files, as docs/forecasts.md says.")
+    closures = read_closures(folder)
+    names = ("site_id", "country_code", "subdivision_code")
+    without = [row["site_id"] for row in sites.select(names).to_dicts() if not spans_of(closures, **row)]
+    if without:
+        notes.append(f"no calendar file holds at {len(without)} of {sites.height} sites (first {without[0]})")
+    return closures
+
+
 def _placed(weather: Weather, *, sites: pl.DataFrame, path: str, notes: list[str]) -> Weather:
     """Return the weather of the sites; one without site_id serves them all."""
     spread = weather.at(sites["site_id"])
@@ -303,7 +326,7 @@ def _meters(described: pl.DataFrame) -> pl.DataFrame:
 
 
 def _premises(described: pl.DataFrame) -> pl.DataFrame:
-    about = [pl.col(name).drop_nulls().first() for name in ("primary_use", "floor_area_m2", "year_built")]
+    about = [pl.col(name).drop_nulls().first() for name in ("primary_use", "floor_area_m2", "year_built", *_ROOF)]
     rows = described.group_by("premise_id").agg(
         pl.col("site_id").first(), *about, pl.col("annual_kwh_hint").drop_nulls().first()
     )

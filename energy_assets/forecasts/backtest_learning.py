@@ -166,4 +166,6 @@ def features_of(
         issues=list(issues),
         horizon=horizon,
         thinning=thinning,
+        closures=inputs.closures,
+        observed=None if inputs.weather is None else inputs.weather.observed,
     )

@@ -32,6 +32,7 @@ _GROUP_OF = {
     "calendar": "calendar",
     "weather": "weather",
     "metadata": "building",
+    "roof": "building",
 }
 _NO_FEATURES = {*KEY, *TARGET_COLUMNS, "interval_minutes", SCALE}
 

@@ -40,6 +40,9 @@ _LOAD = (
     "week_shift_kwh",
 )
 _WEATHER = ("temperature_change_day_c", "temperature_change_week_c", "heating_degrees_c", "cooling_degrees_c")
+_FITTED = ("pv_clear_sky_kwh",)
+_FITTED_WEATHER = ("pv_expected_kwh", "pv_shift_kwh", "degree_shift_kwh")
+"""What the meter's own answer to sun and weather, fitted before, says of the slot; none where nothing was fitted."""
 _HOURS_PER_BLOCK = 6
 _ROWS = 25_000
 _RIDGE = 3e-3
@@ -61,7 +64,11 @@ class Linear:
     def predict(self, rows: pl.DataFrame) -> Floats:
         """Return the expected energy [row] in multiples of the scale."""
         weights = np.asarray(self.coefficients)
-        parts = [_regressors(part, has_weather=self.has_weather) @ weights for part in rows.iter_slices(_CHUNK)]
+        # Models of before know nothing of the last columns.
+        parts = [
+            _regressors(part, has_weather=self.has_weather)[:, : len(weights)] @ weights
+            for part in rows.iter_slices(_CHUNK)
+        ]
         return np.concatenate([np.empty(0), *parts]).astype(np.float32)
 
 
@@ -105,4 +112,6 @@ def _regressors(rows: pl.DataFrame, *, has_weather: bool) -> Doubles:
         degrees = np.nan_to_num(scaled(rows, _WEATHER).astype(np.float64), nan=0.0) / 10
         block = scaled(rows, ("local_hour",)) // _HOURS_PER_BLOCK
         parts += [degrees * (block == index) for index in range(24 // _HOURS_PER_BLOCK)]
+    fitted = (*_FITTED, *_FITTED_WEATHER) if has_weather else _FITTED
+    parts.append(np.nan_to_num(scaled(rows, fitted).astype(np.float64), nan=0.0))
     return np.concatenate(parts, axis=1)

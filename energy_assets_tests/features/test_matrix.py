@@ -266,7 +266,7 @@ def test_temperature_means_by_hand():
     assert row["temperature_since_last_week_c"] == 168
     assert row["cooling_degrees_c"] == at - 11.5 - 18
     assert row["heating_degrees_c"] == 0
-    assert np.isnan(row["wind_speed_ms"])
+    assert np.isnan(row["dew_point_c"])
 
 
 def test_without_weather_or_history_rows_are_there_with_nan():
@@ -361,3 +361,22 @@ def test_hash_names_content_not_order_nor_target():
     nudged = frame.with_columns(last_kwh=pl.when(pl.int_range(pl.len()) == 7).then(1.0).otherwise("last_kwh"))
     assert features_hash(nudged.cast(dict(frame.schema))) != fingerprint
     assert features_hash(frame.rename({"last_kwh": "other_kwh"})) != fingerprint
+
+
+@pytest.mark.parametrize(
+    ("commodity", "direction", "heats", "cools"),
+    [
+        pytest.param("electricity", "consumption", True, True, id="electricity"),
+        pytest.param("electricity", "production", False, False, id="a roof: neither"),
+        pytest.param("gas", "consumption", True, False, id="gas"),
+        pytest.param("steam", "consumption", True, False, id="steam"),
+        pytest.param("hot_water", "consumption", True, False, id="hot water"),
+        pytest.param("chilled_water", "consumption", False, True, id="chilled water"),
+    ],
+)
+def test_a_commodity_has_the_features_of_what_it_serves(commodity, direction, heats, cools):
+    issue = START + timedelta(days=40)
+    frame = build(readings(), [issue], meters=meters("a", commodity=commodity, direction=direction))
+    known = frame.select(pl.selectors.float().is_finite().any()).row(0, named=True)
+    assert (known["heating_degrees_c"], known["cooling_degrees_c"]) == (heats, cools)
+    assert not known["pv_expected_kwh"]

@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 
 from energy_assets.errors import SourceError
+from energy_assets.features.horizon import Horizon
 from energy_assets.forecasts.backtest_inputs import read_inputs
+from energy_assets.forecasts.backtest_learning import features_of
 from energy_assets.forecasts.spikes import without_spikes
-from energy_assets_tests.forecasts.own_files import START, inputs_of, temperatures, wave
+from energy_assets_tests.forecasts.own_files import START, inputs_of, temperatures, wave, write
 
 HEADER = "meter_id,starts_at_utc,energy_kwh\n"
 ONE = f"{HEADER}a,2025-01-01T00:00:00Z,1\na,2025-01-01T01:00:00Z,2\n"
@@ -226,3 +228,38 @@ def test_spikes_are_refused_by_what_was_known_before(tmp_path: Path, value: floa
     )
     assert (rows.height - without_spikes(spiked).height == 1) is is_refused
     assert without_spikes(rows).equals(rows)
+
+
+CALENDAR = "kind,country_code,subdivision_code,site_id,first_date,last_date\n"
+
+
+def test_calendar_files_reach_the_features_on_local_days_of_any_length(tmp_path: Path):
+    """Closed on the day of 25 hours and on no hour beside it; its like days are Sundays, that of 2025-10-26 itself."""
+    folder = tmp_path / "calendar"
+    folder.mkdir()
+    (folder / "mine.csv").write_text(
+        f"{CALENDAR}closure,DE,,,2025-10-26,2025-10-26\nschool_holiday,DE,,,2025-10-27,2025-10-31\n"
+    )
+    start = datetime(2025, 9, 29, tzinfo=UTC)
+    write(wave("a", days=40, start=start), tmp_path / "r.csv")
+    options = {"timezone": "Europe/Berlin", "country_code": "DE"}
+    inputs = read_inputs(tmp_path / "r.csv", calendar_folder=folder, **options)
+    issue = datetime(2025, 10, 25, 22, tzinfo=UTC)  # midnight of the 26th, summer time
+    rows = features_of(inputs, inputs.meters, issues=[issue], horizon=Horizon.of_hours(26))
+    assert rows["is_closed"].to_list() == [1.0] * 25 + [0.0]
+    assert rows["is_school_holiday"].to_list() == [0.0] * 25 + [1.0]
+    without = read_inputs(tmp_path / "r.csv", **options)
+    assert (
+        features_of(without, without.meters, issues=[issue], horizon=Horizon.of_hours(26))["is_closed"].is_nan().all()
+    )
+
+
+def test_calendar_files_that_hold_nowhere_are_told(tmp_path: Path):
+    (tmp_path / "r.csv").write_text(ONE)
+    folder = tmp_path / "calendar"
+    folder.mkdir()
+    (folder / "mine.csv").write_text(f"{CALENDAR}closure,,,elsewhere,2025-10-26,2025-10-26\n")
+    notes = read_inputs(tmp_path / "r.csv", calendar_folder=folder).notes
+    assert any("no calendar file holds at 1 of 1 sites" in note for note in notes)
+    with pytest.raises(SourceError, match="is no folder"):
+        read_inputs(tmp_path / "r.csv", calendar_folder=tmp_path / "r.csv")
