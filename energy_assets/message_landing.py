@@ -32,7 +32,7 @@ from energy_assets.lake.changes import Rows
 from energy_assets.lake.locks import writing
 from energy_assets.messaging import dumps, influx, replaying, staging
 from energy_assets.messaging.payloads import PayloadMapping, load_payload_mapping
-from energy_assets.messaging.segments import Segment, expire, sealed_segments
+from energy_assets.messaging.segments import Segment, expire, is_whole, sealed_segments
 from energy_assets.messaging.staging import Batch
 from energy_assets.readings.source import Counts, Source
 
@@ -247,6 +247,9 @@ def _chunks(pending: Sequence[Segment]) -> Iterator[list[Segment]]:
 
 
 def _land_chunk(landing: _Landing, chunk: Sequence[Segment], present: Sequence[Segment]) -> Counts:
+    torn = [str(each.path) for each in chunk if not is_whole(each.path)]
+    if torn:
+        raise SourceError(f"{', '.join(torn)}: the end is missing. Restore it from a copy, or cut the torn frame.")
     batches = [Batch.of_segment(each) for each in chunk]
     with landing.lake.session() as session:
         staging.begin(session, batches)

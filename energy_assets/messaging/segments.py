@@ -44,6 +44,7 @@ LONGEST_LINE_BYTES = 400 * 1024 * 1024
 
 _NAME = re.compile(r"(?P<client>.+)-(?P<opened>\d{8}T\d{6}Z)-(?P<sequence>\d+)\.jsonl\.zst(?P<open>\.open)?")
 _OPENED = "%Y%m%dT%H%M%SZ"
+_SMALLEST_FRAME = 9
 _READ_BYTES = 1 << 16  # what follows a frame in it is copied once a frame
 
 
@@ -265,6 +266,30 @@ def sequence_after(segment: Segment) -> int | None:
     if read < segment.path.stat().st_size:
         return None
     return segment.first_sequence if not last else _parsed(last.splitlines()[-1], segment.path).sequence + 1
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a segment ends where a frame does; nothing is decompressed (RFC 8878, 3.1.1).
+
+    A reader that takes the end of a file for the end of its last frame would lose what is missing without a word.
+    """
+    content = path.read_bytes()
+    end, size = 0, len(content)
+    while end < size:
+        if size - end < _SMALLEST_FRAME or content[end : end + 4] != zstandard.FRAME_HEADER:
+            return False
+        described = content[end + 4]
+        is_single = bool(described & 0x20)
+        end += 5 + (not is_single) + (0, 1, 2, 4)[described & 3] + (int(is_single), 2, 4, 8)[described >> 6]
+        is_last = False
+        while not is_last and end + 3 <= size:
+            block = int.from_bytes(content[end : end + 3], "little")
+            is_last, is_repeated = bool(block & 1), block >> 1 & 3 == 1
+            end += 3 + (1 if is_repeated else block >> 3)
+        if not is_last:
+            return False
+        end += 4 if described & 4 else 0
+    return end == size
 
 
 def read_segment(path: Path) -> Iterator[Record]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -143,9 +144,12 @@ def test_what_recorders_count_is_metadata_of_a_landing(platform: Platform) -> No
     assert (by_sensor["rows_in"].value, by_run["rows_in"].value) == (4, 0)
 
 
-def test_a_landing_that_left_segments_is_tried_again_after_a_while(platform: Platform) -> None:
+@pytest.mark.parametrize("damage", [lambda content: b"no zstd" + content, lambda content: content[:-2]])
+def test_a_landing_that_left_segments_is_tried_again_after_a_while(
+    platform: Platform, damage: Callable[[bytes], bytes]
+) -> None:
     path = write_segment(platform.spool, day_of(DAY, first=0, slots=range(4)))
-    path.write_bytes(b"no zstd" + path.read_bytes())
+    path.write_bytes(damage(path.read_bytes()))
     assert platform.ask(new_segments).run_requests
     assert not platform.ask(new_segments).run_requests
     cursor = str(platform.cursors["new_segments"])

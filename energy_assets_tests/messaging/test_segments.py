@@ -18,8 +18,10 @@ from energy_assets.messaging.segments import (
     Record,
     Segment,
     SegmentWriter,
+    _frames,
     advanced,
     expire,
+    is_whole,
     read_segment,
     record_line,
     repair,
@@ -51,6 +53,27 @@ def _written(folder: Path, payloads: list[bytes], *, client: str = "r", first: i
         writer.append(record_line(_record(first + number, payload)).encode(), records=1)
     writer.close()
     return writer
+
+
+def test_a_segment_is_whole_only_where_a_frame_ends(tmp_path: Path) -> None:
+    writer = _written(tmp_path, [b"x" * 900, b"", os.urandom(600)])
+    content = writer.path.read_bytes()
+    frames = [size for size, _ in _frames(writer.path)]
+    cuts = [size for size in range(len(content) + 1) if _cut_is_whole(tmp_path / "cut", content[:size])]
+    assert cuts == [0, frames[0], sum(frames[:2]), sum(frames)]
+    assert not _cut_is_whole(tmp_path / "cut", content + b"\x00")
+    assert not _cut_is_whole(tmp_path / "cut", b"no zstd" + content)
+
+
+def test_a_frame_of_many_blocks_is_whole(tmp_path: Path) -> None:
+    writer = _written(tmp_path, [os.urandom(700_000), b"x" * 1_000_000])
+    assert is_whole(writer.path)
+    assert not _cut_is_whole(tmp_path / "cut", writer.path.read_bytes()[:-1])
+
+
+def _cut_is_whole(path: Path, content: bytes) -> bool:
+    path.write_bytes(content)
+    return is_whole(path)
 
 
 def test_messages_come_back_as_they_were(tmp_path: Path) -> None:
