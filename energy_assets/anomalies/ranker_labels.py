@@ -20,17 +20,17 @@ _REVIEWED = timedelta(days=7)
 
 
 class LabelMinimum(BaseModel):
-    """The fewest labels with which a ranker is trained; with fewer it stays off.
+    """The fewest labels with which a ranker is tried at all; whether it is used is measured (`judge_ranker`).
 
-    With 84 faults it was twice as good as the detectors on unseen meters, with some forty worse (docs/ranker.md).
+    Below these the bound of its gain would stand on too few meters to mean anything.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    faults: int = Field(75, ge=1, description="Separate faults: runs of labelled slots on one meter.")
-    false_alarms: int = Field(30, ge=0, description="Separate runs of good slots, such as events judged false.")
-    meters: int = Field(30, ge=1, description="Meters with a fault.")
-    fault_slots: int = Field(500, ge=1, description="Slots with a fault.")
+    faults: int = Field(30, ge=1, description="Separate faults: runs of labelled slots on one meter.")
+    false_alarms: int = Field(20, ge=0, description="Separate runs of good slots, such as events judged false.")
+    meters: int = Field(20, ge=1, description="Meters with a fault.")
+    fault_slots: int = Field(200, ge=1, description="Slots with a fault.")
 
 
 def labels_of_faults(faults: pl.DataFrame, *, slots: pl.DataFrame) -> pl.DataFrame:

@@ -54,8 +54,8 @@ def ranker_model(
 ) -> dg.MaterializeResult[None]:
     """How likely a flagged slot is a real fault, learned from what people said about events; off until that suffices.
 
-    It is registered in MLflow with its precision on meters that it has not seen, and used when that beats the
-    detectors' own score by a twentieth.
+    It is registered in MLflow with its precision on meters that it has not seen, and used when that surely
+    beats the detectors' own score.
     """
     snapshot_id = lake.snapshot_id()
     labels = _labels(lake)
@@ -87,6 +87,7 @@ def ranker_model(
             "faults": int(trained.unseen["is_fault"].sum()),
             "average_precision": ours["average_precision"],
             "average_precision_of_the_detectors": theirs["average_precision"],
+            "gain_at_least": ours["gain_at_least"],
             "calibration_error": ours["calibration_error"],
         }
     )
@@ -123,6 +124,9 @@ def _champion(lake: Lake, registry: Registry) -> LoadedModel | str:
     if lake.count(ANOMALIES_FEEDBACK) == 0:
         return "nobody has said anything about an event"
     try:
+        newest = registry.described(NAME, alias="challenger")
+        if newest is not None and newest.metrics.get("gain_at_least", 1.0) <= 0:
+            return "the newest training found no sure gain over the detectors"
         return registry.resolve(NAME)
     except UnresolvedModelError as error:
         return error.reason

@@ -21,7 +21,14 @@ from energy_assets.anomalies.ranker import (
     train_ranker,
 )
 from energy_assets.anomalies.ranker_calibration import SiteCurve, fit_site_curve
-from energy_assets.anomalies.ranker_features import NEIGHBOUR_HOURS, feature_names, ranker_features, value_changes
+from energy_assets.anomalies.ranker_features import (
+    NEIGHBOUR_HOURS,
+    SCORE,
+    feature_names,
+    ranker_features,
+    value_changes,
+)
+from energy_assets.anomalies.ranker_gain import gain_over_detectors
 from energy_assets.anomalies.ranker_labels import LABELS, LabelMinimum, labels_of_faults, labels_of_feedback, shortage
 from energy_assets.contracts import UTC_TIME, Window
 from energy_assets.models.archive import read_archive, write_archive
@@ -248,22 +255,57 @@ def test_an_archive_gives_back_the_same_ranker(
 def test_too_few_labels_train_nothing(world: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     features, labels = world
     said = train_ranker(features, labels=labels)
-    assert said == "too few labels: 20 of 75 faults, 20 of 30 meters, 480 of 500 fault slots"
+    assert said == "too few labels: 20 of 30 faults"
     assert NAME == "anomaly-ranker"
 
 
-def test_a_ranker_that_adds_nothing_is_not_used() -> None:
-    def judged(ours: float, ours_per_site: float) -> str | None:
-        names = ("average_precision", "average_precision_per_site")
-        return judge_ranker(
-            {"model": dict(zip(names, (ours, ours_per_site), strict=True)), "unsupervised": dict.fromkeys(names, 0.4)}
-        )
+def labelled(count: int, *, lucky: int, seed: int = 0) -> pl.DataFrame:
+    """Return 50 slots of each meter with a fault of 5; the ranker finds the faults of some meters, else both guess."""
+    random = np.random.default_rng(seed)
+    meter = np.repeat(np.arange(count), 50)
+    fault = np.tile(np.arange(50) < 5, count)
+    score = np.where(meter < lucky, fault + 0.1 * random.random(50 * count), random.random(50 * count))
+    return pl.DataFrame(
+        {"meter_id": [f"m{each:03d}" for each in meter], "is_fault": fault, "score": score}
+    ).with_columns(detector_score=pl.Series(random.random(50 * count)))
 
-    assert judged(0.41, 0.5) == "average precision 0.410 on unseen meters against 0.400 of the detectors' score"
-    assert (
-        judged(0.5, 0.39) == "average precision per site 0.390 on unseen meters against 0.400 of the detectors' score"
+
+@pytest.mark.parametrize(
+    ("meters", "lucky", "is_sure"),
+    [
+        pytest.param(40, 40, True, id="on every meter"),
+        pytest.param(40, 20, True, id="on half of many"),
+        pytest.param(40, 0, False, id="on none"),
+        pytest.param(20, 1, False, id="on one of twenty: that is luck"),
+    ],
+)
+def test_a_gain_is_sure_when_it_stands_on_many_meters(meters: int, lucky: int, *, is_sure: bool) -> None:
+    rows = labelled(meters, lucky=lucky)
+    gain = gain_over_detectors(rows)
+    areas = [average_precision(rows["is_fault"].to_numpy(), rows[name].to_numpy()) for name in ("score", SCORE)]
+    assert gain.measured == pytest.approx(areas[0] - areas[1], abs=1e-9)
+    assert gain.at_least < gain.measured
+    assert (gain.at_least > 0) is is_sure
+
+
+def test_equal_scores_are_one_rank_and_no_faults_no_gain() -> None:
+    rows = labelled(30, lucky=30)
+    flat = rows.with_columns(score=pl.lit(0.5), detector_score=pl.lit(0.2))
+    assert gain_over_detectors(flat).measured == pytest.approx(0.0, abs=1e-12)
+    assert gain_over_detectors(rows.with_columns(is_fault=pl.lit(value=False))).at_least == 0.0
+
+
+def test_a_ranker_without_a_sure_gain_is_not_used() -> None:
+    def judged(at_least: float, per_site: float) -> str | None:
+        ours = {"gain_at_least": at_least, "average_precision": 0.45, "average_precision_per_site": per_site}
+        theirs = {"average_precision": 0.4, "average_precision_per_site": 0.4}
+        return judge_ranker({"model": ours, "unsupervised": theirs})
+
+    assert judged(-0.01, 0.5) == (
+        "no sure gain: average precision 0.450 on unseen meters against 0.400 of the detectors' score, -0.010 at least"
     )
-    assert judged(0.43, 0.40) is None
+    assert judged(0.02, 0.39) == "per site 0.390 on unseen meters against 0.400 of the detectors' score"
+    assert judged(0.02, 0.40) is None
 
 
 def test_each_site_gets_its_own_rate_and_a_site_with_few_labels_the_shared_one() -> None:

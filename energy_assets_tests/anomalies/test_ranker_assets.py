@@ -95,7 +95,7 @@ def test_it_is_off_until_people_said_enough_and_then_ranks_their_events(lake: La
         "dagster/asset_partition_range_end": (MONDAY + timedelta(days=DAYS - 1)).date().isoformat(),
     }
     quiet = said_by(dg.materialize([ranker_model], resources=resources), "models__ranker")
-    assert quiet["state"].startswith("off: too few labels: 0 of 75 faults")  # type: ignore[attr-defined]
+    assert quiet["state"].startswith("off: too few labels: 0 of 30 faults")  # type: ignore[attr-defined]
     silent = said_by(dg.materialize([event_ranking], resources=resources, tags=ranks), "anomalies__ranking")
     assert silent["state"] == "off: nobody has said anything about an event"
     fill(lake)
