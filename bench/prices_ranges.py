@@ -27,6 +27,7 @@ from energy_assets_tests.prices.use import meters
 
 LOW, HIGH = 0.76, 0.84
 KWP = 4.0
+LATITUDE = 34.1  # Fontana, California
 ZONE = ZoneConfig(zone_id="fontana", currency_code="USD")
 FIRST = date(2016, 8, 1)
 DAYS = 364
@@ -125,7 +126,7 @@ def look_aheads(days: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
             own = days.filter(premise_id=name)
             said = costs_ahead(
                 history.filter(pl.col("local_date") < first), premise_id=name,
-                settled=own.filter(pl.col("local_date") < first), first_day=first,
+                settled=own.filter(pl.col("local_date") < first), first_day=first, latitude=LATITUDE,
             )  # fmt: skip
             coming = own.filter(pl.col("local_date") >= first).sort("local_date")
             for span in (each for each in said["days"] if each <= coming.height):

@@ -126,9 +126,9 @@ def look_ahead(
 
     from energy_assets.prices.outlook import costs_ahead
 
-    history, settled, zone = _history_of(premise)
+    history, settled, zone, latitude = _history_of(premise)
     first: date = settled["local_date"][-1] + timedelta(days=1)
-    made = costs_ahead(history, premise_id=premise, settled=settled, first_day=first, days=days)
+    made = costs_ahead(history, premise_id=premise, settled=settled, first_day=first, days=days, latitude=latitude)
     title = f"{premise}: from {first:%d.%m.%Y}, likely (and eight of ten times within)"
     grid = Grid(title=title, title_justify="left", min_width=len(title))
     for name in ("days", "drawn kWh", "fed in kWh", f"cost {zone.currency_code}", f"profit {zone.currency_code}"):
@@ -146,8 +146,8 @@ def look_ahead(
     console.print("At what a kWh cost and earned you in the last four weeks; fixed charge and peak share come on top.")
 
 
-def _history_of(premise: str) -> tuple[pl.DataFrame, pl.DataFrame, ZoneConfig]:
-    """Return up to 14 months of daily use of a premise and some neighbours, its settled days, and its zone."""
+def _history_of(premise: str) -> tuple[pl.DataFrame, pl.DataFrame, ZoneConfig, float | None]:
+    """Return up to 14 months of daily use of a premise and some neighbours, its settled days, its zone and latitude."""
     import polars as pl
 
     from energy_assets.contracts import METERS, READINGS_INTERVAL, SETTLEMENT_DAYS, SITES, Window
@@ -178,4 +178,4 @@ def _history_of(premise: str) -> tuple[pl.DataFrame, pl.DataFrame, ZoneConfig]:
         schema={"zone_id": pl.String, "delivery_date": pl.Date, "revision": pl.Int64, "interval_minutes": pl.Int64}
     )
     days = on_slots([(zone, each) for each in dates], curves=no_curves, members=members)
-    return daily_use(use_of_days(readings, members=members, days=days)), settled, zone
+    return daily_use(use_of_days(readings, members=members, days=days)), settled, zone, sites["latitude"][0]

@@ -36,7 +36,7 @@ _BUCKET_ENDS = (1, 3, 7, 14, 30, 60, 90)
 _GUESSED_SPREAD_PER_MONTH = 0.25
 _RETURN_DAYS = 10.0
 """Without a year to tell the season, a level goes back to its mean of eight weeks with this time constant."""
-_DOUBT, _DOUBT_WITHOUT_A_YEAR, _ORIGINS_FOR_HALF_BELIEF = 2.0, 5.0, 12
+_DOUBT, _DOUBT_WITHOUT_A_YEAR, _ORIGINS_FOR_HALF_BELIEF = 0.5, 5.0, 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +74,14 @@ def daily_energy(readings: pl.DataFrame, *, meters: pl.DataFrame, sites: pl.Data
     return pl.concat([pl.Schema(schema).to_frame(), *parts]).sort("meter_id", "local_date")
 
 
-def outlook(daily: pl.DataFrame, *, first_day: date, days: int = LONGEST_DAYS) -> Outlook:
+def outlook(
+    daily: pl.DataFrame, *, first_day: date, days: int = LONGEST_DAYS, is_season_known: bool = False
+) -> Outlook:
     """Return the outlook from `first_day` on, from the days before it; later ones are not looked at.
 
     `daily` is what `daily_energy` returns. Meters of which fewer than 14 of the last 56 days are known are left out.
-    Totals are of 7, 30, 60 and 90 days, as far as `days` reaches.
+    Totals are of 7, 30, 60 and 90 days, as far as `days` reaches. `is_season_known` says that the season was taken out
+    of `daily`, so that less than a year of it says as much as a year.
 
     Raises:
         ContractError: `days` is not within 1 and 90.
@@ -91,7 +94,9 @@ def outlook(daily: pl.DataFrame, *, first_day: date, days: int = LONGEST_DAYS) -
     now = table.origin(table.energy.shape[1])
     served = np.flatnonzero(np.isfinite(now.level))
     point = now.ahead(days)
-    errors = _Errors(table)
+    # Errors of one season say little of another: who has seen no year has seen too small ones.
+    knows = is_season_known or table.energy.shape[1] >= _YEAR
+    errors = _Errors(table, doubt=_DOUBT if knows else _DOUBT_WITHOUT_A_YEAR)
     spans = [span for span in (7, 30, 60, 90) if span <= days]
     unit = now.noise[:, None]
     quantiles = point[..., None] + unit[..., None] * errors.of_days(days)[None]
@@ -209,10 +214,9 @@ class _Table:
 class _Errors:
     """Errors of past origins in units of each meter's noise: quantiles by days ahead, and of totals."""
 
-    def __init__(self, table: _Table) -> None:
+    def __init__(self, table: _Table, *, doubt: float) -> None:
         self._width = width = table.energy.shape[1]
-        # Errors of one season say little of another: who has seen no year has seen too small ones.
-        self._doubt = _DOUBT if width >= _YEAR else _DOUBT_WITHOUT_A_YEAR
+        self._doubt = doubt
         daily: list[list[Doubles]] = [[] for _ in _BUCKET_ENDS]
         self._totals: dict[int, list[Doubles]] = {}
         for at in range(width - 1, _FEWEST_DAYS, -_ORIGIN_STEP_DAYS):

@@ -12,13 +12,16 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
+from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.contracts.settlement import AMOUNT_UNITS_PER_CURRENCY
 from energy_assets.errors import ContractError
 from energy_assets.forecasts.outlook import LONGEST_DAYS, outlook
+from energy_assets.prices.days import Floats
 from energy_assets.prices.usage import DayUse
 
 RECENT_DAYS = 28
 _LEAST_READ = 0.9
+_LEAST_SUN = 0.05
 _SIDES = ("drawn", "fed")
 _LEVELS = ("q10", "q50", "q90")
 
@@ -42,7 +45,13 @@ def daily_use(uses: Iterable[DayUse]) -> pl.DataFrame:
 
 
 def costs_ahead(
-    history: pl.DataFrame, *, premise_id: str, settled: pl.DataFrame, first_day: date, days: int = LONGEST_DAYS
+    history: pl.DataFrame,
+    *,
+    premise_id: str,
+    settled: pl.DataFrame,
+    first_day: date,
+    days: int = LONGEST_DAYS,
+    latitude: float | None = None,
 ) -> pl.DataFrame:
     """Return energy, cost, profit and balance of a premise over the next 7, 30, 60 and 90 days.
 
@@ -53,6 +62,7 @@ def costs_ahead(
         settled: Rows of SETTLEMENT_DAYS of the premise; those of the last RECENT_DAYS say what a kWh costs and earns.
         first_day: First day of the outlook.
         days: How far it reaches, at most 90.
+        latitude: Of the site, degrees north: then what is fed in follows the height of the sun through the seasons.
 
     Returns:
         days; drawn_kwh, fed_kwh, cost, profit (currency) with _q10, _q50, _q90 each; balance_q10, _q50, _q90: profit
@@ -67,12 +77,20 @@ def costs_ahead(
             f"No day of the {RECENT_DAYS} before {first_day} is settled; materialise settlement/days up to it."
         )
     # Apart: what was drawn errs otherwise than what was fed in, and either learns from its like.
-    sides = [history.filter(pl.col("meter_id").str.ends_with(f"|{side}")) for side in _SIDES]
-    totals = pl.concat(outlook(side, first_day=first_day, days=days).totals for side in sides)
+    of_drawn, of_fed = (history.filter(pl.col("meter_id").str.ends_with(f"|{side}")) for side in _SIDES)
+    totals = pl.concat(
+        [
+            outlook(of_drawn, first_day=first_day, days=days).totals,
+            _fed_in(of_fed, first_day=first_day, days=days, latitude=latitude),
+        ]
+    )
     own = [f"{premise_id}|{side}" for side in _SIDES]
     if totals.filter(pl.col("meter_id").is_in(own)).is_empty():
         raise ContractError(f"Fewer than 14 of the 56 days before {first_day} were read: too few to look ahead from.")
-    cost, profit = _rates(recent)
+    cost, earned, spared = _rates(recent)
+    feeds_in = pl.col("fed_kwh_q90") > 0
+    # Who feeds nothing in has no profit: what the community spares lowers the cost.
+    saved, gained = (pl.when(side).then(pl.col("days") * spared).otherwise(0.0) for side in (~feeds_in, feeds_in))
     drawn, fed = (
         totals.filter(pl.col("meter_id") == name).select(
             "days",
@@ -83,8 +101,8 @@ def costs_ahead(
     both = drawn.join(fed, on="days", how="full", coalesce=True).fill_null(0.0).sort("days")
     return both.with_columns(
         pl.col("days").cast(pl.Int64),
-        *(pl.col(f"drawn_kwh_{level}").mul(cost).alias(f"cost_{level}") for level in _LEVELS),
-        *(pl.col(f"fed_kwh_{level}").mul(profit).alias(f"profit_{level}") for level in _LEVELS),
+        *((pl.col(f"drawn_kwh_{level}") * cost - saved).alias(f"cost_{level}") for level in _LEVELS),
+        *((pl.col(f"fed_kwh_{level}") * earned + gained).alias(f"profit_{level}") for level in _LEVELS),
     ).with_columns(
         balance_q10=pl.col("profit_q10") - pl.col("cost_q90"),
         balance_q50=pl.col("profit_q50") - pl.col("cost_q50"),
@@ -92,10 +110,32 @@ def costs_ahead(
     )
 
 
-def _rates(recent: pl.DataFrame) -> tuple[float, float]:
-    """Return what a kWh drawn cost and a kWh fed in earned, in currency.
+def _fed_in(history: pl.DataFrame, *, first_day: date, days: int, latitude: float | None) -> pl.DataFrame:
+    """Return totals of what is fed in, in proportion to the sun that reaches the top of the air where that is known."""
+    if latitude is None:
+        return outlook(history, first_day=first_day, days=days).totals
+    seen = history["local_date"]
+    steady = history.with_columns(energy_kwh=pl.col("energy_kwh") / pl.Series(_sun(seen.dt.ordinal_day(), latitude)))
+    totals = outlook(steady, first_day=first_day, days=days, is_season_known=True).totals
+    coming = pl.date_range(first_day, first_day + timedelta(days=days - 1), eager=True)
+    sun = _sun(coming.dt.ordinal_day(), latitude)
+    mean = pl.Series([float(sun[:span].mean()) for span in totals["days"]], dtype=pl.Float64)
+    return totals.with_columns(pl.col(name) * mean for name in QUANTILE_COLUMNS)
 
-    What the community spared counts as earned where a premise feeds in, else it lowers the cost.
+
+def _sun(day_of_year: pl.Series, latitude: float) -> Floats:
+    """Return a day's radiation at the top of the air, relative (FAO paper 56, equations 21 to 25); never nothing."""
+    day, phi = 2 * np.pi * day_of_year.to_numpy() / 365, np.radians(latitude)
+    nearness, declination = 1 + 0.033 * np.cos(day), 0.409 * np.sin(day - 1.39)
+    sunset = np.arccos(np.clip(-np.tan(phi) * np.tan(declination), -1, 1))
+    height = sunset * np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.sin(sunset)
+    return np.asarray(np.maximum(nearness * height, _LEAST_SUN), dtype=np.float64)
+
+
+def _rates(recent: pl.DataFrame) -> tuple[float, float, float]:
+    """Return what a kWh drawn cost, a kWh fed in earned, and the community spared a day, in currency.
+
+    What it spares hangs on the neighbours more than on what is fed in, so it goes by days.
     """
     sums = recent.select(
         paid=(pl.col("baseline_amount") + pl.col("deviation_amount")).sum(),
@@ -103,12 +143,9 @@ def _rates(recent: pl.DataFrame) -> tuple[float, float]:
         spared=pl.col("community_credit").sum(),
         drawn=pl.col("import_wh").sum(),
         fed=pl.col("export_wh").sum(),
+        days=pl.col("local_date").n_unique(),
     ).row(0, named=True)
-    paid, earned = (
-        (sums["paid"], sums["earned"] + sums["spared"])
-        if sums["fed"]
-        else (sums["paid"] - sums["spared"], sums["earned"])
-    )
     per_wh = 1000.0 / AMOUNT_UNITS_PER_CURRENCY
-    cost = paid / sums["drawn"] * per_wh if sums["drawn"] else 0.0
-    return cost, earned / sums["fed"] * per_wh if sums["fed"] else 0.0
+    cost = sums["paid"] / sums["drawn"] * per_wh if sums["drawn"] else 0.0
+    earned = sums["earned"] / sums["fed"] * per_wh if sums["fed"] else 0.0
+    return cost, earned, sums["spared"] / sums["days"] / AMOUNT_UNITS_PER_CURRENCY

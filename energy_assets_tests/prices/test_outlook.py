@@ -70,6 +70,43 @@ def test_the_next_months_at_what_a_kwh_cost_lately() -> None:
         costs_ahead(history, premise_id="c", settled=of_b, first_day=first)
 
 
+def test_who_feeds_nothing_in_has_lower_costs_by_what_the_community_spares() -> None:
+    first = date(2026, 6, 1)
+    uses, settled = [], []
+    for back in range(60, 0, -1):
+        # Two cheap sellers and one buyer: the buyer pays the feed-in price for all that it draws.
+        kwh = {"buys": [(1.0, 0.0, 1.0)] * 24, "sells": [(0.0, 3.0, 0.0)] * 24}
+        use = use_of(kwh, zone=ZONE, local_date=first - timedelta(back))
+        uses.append(use)
+        settled.append(settle_day(use, prices=priced(use, [30_000], [10_000])).days)
+    own = pl.concat(settled).filter(premise_id="buys")
+    made = costs_ahead(daily_use(uses), premise_id="buys", settled=own, first_day=first, days=7)
+    assert made["cost_q50"][0] == pytest.approx(7 * 24 * (0.30 - 0.20), rel=0.01)
+    assert made.select("profit_q10", "profit_q50", "profit_q90").row(0) == (0.0, 0.0, 0.0)
+
+
+def test_what_is_fed_in_follows_the_sun_where_the_latitude_is_known() -> None:
+    """From the middle of January on days grow longer at 45 degrees north, and shorter as far south."""
+    first = date(2027, 1, 15)
+    uses, settled = [], []
+    for back in range(70, 0, -1):
+        use = use_of(
+            {"a": [(1.0, 0.0, 1.0)] * 12 + [(0.0, 2.0, 0.0)] * 12}, zone=ZONE, local_date=first - timedelta(back)
+        )
+        uses.append(use)
+        settled.append(settle_day(use, prices=priced(use, [30_000], [10_000])).days)
+    facts = {"premise_id": "a", "settled": pl.concat(settled), "first_day": first}
+    blind, north, south = (
+        costs_ahead(daily_use(uses), latitude=latitude, **facts)  # type: ignore[arg-type]
+        for latitude in (None, 45.0, -45.0)
+    )
+    for name in ("fed_kwh_q50", "profit_q50"):
+        rise, fall = (made[name][-1] / blind[name][-1] for made in (north, south))
+        assert 1.5 < rise < 2.2
+        assert 0.6 < fall < 0.9
+    assert north["drawn_kwh_q50"].to_list() == blind["drawn_kwh_q50"].to_list()
+
+
 def test_a_day_that_was_not_read_says_nothing() -> None:
     use = use_of({"a": [(2.0, 0.0, 2.0)] * 24}, zone=ZONE, local_date=DAY)
     use.is_estimated[:3] = True
