@@ -96,7 +96,7 @@ def _fault(
             found = await_numbers(recorder.folder, publisher.acknowledged, within_s=patience_s)
             most_mb = peak_mb(recorder.process.pid)
             recorder.stop(signal.SIGTERM)
-        rows = _landed_rows(folder)
+        rows = _landed_rows(folder, spool=folder / "spool")
     lost = len(publisher.acknowledged - set(found))
     print(
         f"{name:<34}{len(publisher.acknowledged):>9,} acknowledged in {published_s:4.1f} s {lost:>7,} lost "
@@ -106,7 +106,7 @@ def _fault(
     return lost == 0 and len(publisher.acknowledged) == FAULT_MESSAGES == rows
 
 
-def _landed_rows(folder: Path) -> int:
+def _landed_rows(folder: Path, *, spool: Path) -> int:
     """Land a spool into a lake of its own, and return how many different keys `readings.raw` holds."""
     from datetime import UTC, datetime
 
@@ -119,7 +119,7 @@ def _landed_rows(folder: Path) -> int:
 
     lake = Lake.from_settings(Settings(home=folder / "home"))
     mapping = mapping_file(Path("system_003"))
-    source = Source(name="fault", kind="mqtt", path=folder / "spool", mapping=mapping)
+    source = Source(name="fault", kind="mqtt", path=spool, mapping=mapping)
     land_segments(lake, source, now=datetime.now(UTC))
     return lake.read(READINGS_RAW, columns=list(READINGS_RAW.key)).unique().height
 
@@ -206,15 +206,17 @@ def _disk_full(*, of: str) -> bool:
                 found = await_numbers(recorder.folder, publisher.acknowledged, within_s=60)
                 most_mb = peak_mb(recorder.process.pid)
                 lost = len(publisher.acknowledged - set(found))
+                recorder.stop(signal.SIGTERM)
+            rows = _landed_rows(folder, spool=disk / "spool")
         finally:
             subprocess.run(["umount", disk], check=True)
     print(
         f"{'disk full and freed':<34}{len(publisher.acknowledged):>9,} acknowledged (full at {stored:,}) "
         f"{lost:>7,} lost "
-        f"{sum(found.values()) - len(found):>7,} twice   RSS {most_mb:.0f} MB",
+        f"{sum(found.values()) - len(found):>7,} twice {rows:>9,} unique rows   RSS {most_mb:.0f} MB",
         flush=True,
     )
-    return lost == 0 and len(publisher.acknowledged) == FAULT_MESSAGES
+    return lost == 0 and len(publisher.acknowledged) == FAULT_MESSAGES == rows
 
 
 def _control() -> bool:
