@@ -44,8 +44,13 @@ def ahead(
         check_writable(path)
     inputs = read_inputs(readings, weather_path=weather, meters_path=meters, timezone=timezone)
     issue = at.replace(tzinfo=UTC) if at else _end_of(inputs.readings)
-    places = Places(meters=inputs.meters, sites=inputs.sites, premises=inputs.premises)
     sky = inputs.weather
+    places = Places(
+        meters=inputs.meters,
+        sites=inputs.sites,
+        premises=inputs.premises,
+        observed=None if sky is None else sky.observed,
+    )
     known = None if sky is None else lambda issues: sky.as_known(issues, horizon=timedelta(hours=hours + 1))
     champions = learn_short_term(
         inputs.readings, places=places, weather=known, trained_at=issue, spec=SPECS["quick"], seed=0, hours=hours

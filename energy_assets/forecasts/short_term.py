@@ -45,11 +45,15 @@ _SCENARIOS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """What is registered: rows of `metering.meters`, `metering.sites` and `metering.premises`."""
+    """What is registered (rows of `metering.meters`, `metering.sites` and `metering.premises`), and the weather there.
+
+    `observed` are rows of `weather.observed`, from which the answers of meters to the weather are fitted.
+    """
 
     meters: pl.DataFrame
     sites: pl.DataFrame
     premises: pl.DataFrame
+    observed: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,4 +190,5 @@ def _features(
         issues=list(issues),
         horizon=Horizon.of_hours(hours),
         thinning=thinning,
+        observed=places.observed,
     )
