@@ -57,9 +57,15 @@ def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int, t
     unseen = rows.filter(pl.col("issued_at_utc") >= border)
     if tuning_s:
         spec = tune(seen, spec=spec, seconds=tuning_s, seed=seed, threads=threads).spec
-    plain = fit(seen, spec=spec.without("weather"), seed=seed, threads=threads)
     has_weather = seen.select((pl.col(WEATHER_FEATURES).is_finite()).any()).transpose().to_series().any()
-    full = fit(seen, spec=spec, seed=seed, threads=threads) if has_weather and "weather" in spec.groups else plain
+    spare = spec.without("weather")
+    if has_weather and "weather" in spec.groups:
+        full = fit(seen, spec=spec, seed=seed, threads=threads)
+        # It serves the hours without weather only: the last fold alone says what its experts are worth.
+        spare = spare.model_copy(update={"borders": spec.borders[-1:]})
+        plain = fit(seen, spec=spare, seed=seed, threads=threads)
+    else:
+        full = plain = fit(seen, spec=spare, seed=seed, threads=threads)
     variants: dict[str, Model] = {FULL: full, WITHOUT_WEATHER: plain}
     predicted = _beside_actual(unseen, variants[FULL])
     methods = {

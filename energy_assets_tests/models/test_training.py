@@ -1,0 +1,47 @@
+"""What is trained for the registry: two variants of which one has seen weather, and days kept apart."""
+
+from functools import cache
+
+from energy_assets.models.archive import FULL, WITHOUT_WEATHER
+from energy_assets.models.blend import Blend
+from energy_assets.models.spec import ModelSpec
+from energy_assets.models.training import UNSEEN_ISSUES, Trained, train
+from energy_assets_tests.models.worlds import office_features
+
+SPEC = ModelSpec(rounds=3, spread_rounds=2, leaves=6)
+
+
+@cache
+def trained(*, weather: bool) -> Trained:
+    spec = SPEC if weather else SPEC.without("weather")
+    found = train(office_features(days=90, meter_count=2), spec=spec, seed=1, threads=1)
+    assert isinstance(found, Trained)
+    return found
+
+
+def test_the_variant_without_weather_is_a_spare_of_its_own():
+    full, spare = (trained(weather=True).variants[name] for name in (FULL, WITHOUT_WEATHER))
+    assert isinstance(full, Blend)
+    assert isinstance(spare, Blend)
+    assert "weather" in full.spec.groups
+    assert "weather" not in spare.spec.groups
+    assert full.spec.borders == SPEC.borders
+    assert spare.spec.borders == SPEC.borders[-1:]
+
+
+def test_where_weather_may_not_be_used_there_is_one_model_judged_by_all_folds():
+    variants = trained(weather=False).variants
+    assert variants[FULL] is variants[WITHOUT_WEATHER]
+    assert variants[FULL].spec.borders == SPEC.borders  # type: ignore[attr-defined]
+
+
+def test_the_newest_issues_are_kept_apart():
+    found = trained(weather=True)
+    issues = office_features(days=90, meter_count=2)["issued_at_utc"].unique().sort()
+    assert found.unseen_starts_at_utc == issues[-UNSEEN_ISSUES] == found.training_ends_at_utc
+    assert found.unseen["lead_hours"].len() == 48 * 2 * UNSEEN_ISSUES - found.unseen["energy_kwh"].null_count()
+
+
+def test_too_little_is_told():
+    few = office_features(days=12, meter_count=2)
+    assert "too few to train from" in str(train(few, spec=SPEC, seed=1, threads=1))
