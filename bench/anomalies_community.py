@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from energy_assets import contracts
 from energy_assets.anomalies.events import merge_flags
-from energy_assets.anomalies.flags import judge
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, MORNING_LIMITS, Limits
 from energy_assets.contracts import Window
+from energy_assets.defs.anomaly_days import judged_days
 from energy_assets.lake import Lake
 from energy_assets.settings import load_settings
 
@@ -43,22 +43,34 @@ CAUSES_OF = {
 }
 
 
+# These multiply what the meter reads: of nothing they leave nothing, and no trace of themselves.
+MULTIPLYING = ("spike", "scale", "negative", "level_change")
+
+
 def judged(lake: Lake, window: Window) -> tuple[pl.DataFrame, pl.DataFrame, float]:
     """Return flags, days and seconds of a window, month by month as the graph does it."""
-    meters, sites = lake.read(contracts.METERS), lake.read(contracts.SITES)
     flags, days, seconds = [], [], 0.0
     for piece in window.pieces(days=31):
-        needed = piece.padded(before=timedelta(days=DEFAULT_LIMITS.lookback_days))
-        readings, weather = (
-            lake.read(contracts.READINGS_INTERVAL, needed),
-            lake.read(contracts.WEATHER_OBSERVED, needed),
-        )
         begun = time.perf_counter()
-        found = judge(readings, meters=meters, sites=sites, weather=weather, window=piece)
+        found = judged_days(lake, window=piece)
         seconds += time.perf_counter() - begun
         flags.append(found.flags)
         days.append(found.days)
     return pl.concat(flags), pl.concat(days), seconds
+
+
+def without_trace(lake: Lake, labels: pl.DataFrame) -> pl.DataFrame:
+    """Return the labels of faults that multiplied a meter while it read nothing but zero."""
+    several = labels.filter(pl.col("fault").is_in(MULTIPLYING))
+    window = Window(starts_at_utc=labels["starts_at_utc"].min(), ends_at_utc=labels["ends_at_utc"].max())  # type: ignore[arg-type]
+    where = {"meter_id": several["meter_id"].unique().to_list()}
+    columns = ["meter_id", "starts_at_utc", "reported_kwh"]
+    readings = lake.read(contracts.READINGS_INTERVAL, window, columns=columns, where=where)
+    inside = several.join(readings.rename({"starts_at_utc": "at"}), on="meter_id").filter(
+        pl.col("at") >= pl.col("starts_at_utc"), pl.col("at") < pl.col("ends_at_utc")
+    )
+    shown = inside.filter(pl.col("reported_kwh") != 0)
+    return several.join(shown, on="label", how="anti")
 
 
 def matched(events: pl.DataFrame, flags: pl.DataFrame, labels: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -152,6 +164,10 @@ def main() -> None:
     )
     known = lake.read(contracts.METERS, columns=["meter_id"])
     labels = labels.join(known, on="meter_id", how="semi")
+    hidden = without_trace(lake, labels)
+    print(f"{hidden.height} labelled faults multiplied zeros and left no trace; they are not counted: "
+          f"{dict(sorted(hidden['fault'].value_counts().iter_rows()))}")  # fmt: skip
+    labels = labels.join(hidden, on="label", how="anti")
     show(lake, labels=labels, window=window, limits={"files": DEFAULT_LIMITS, "morning": MORNING_LIMITS})
 
 

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     open_meteo_key: str | None = Field(
         None, description="Customer key of Open-Meteo; without one its free service is for non-commercial use."
     )
+    fence_factor: Annotated[float, Field(gt=0)] = Field(
+        3.0,
+        description="Interquartile ranges beyond the quartiles of its cluster, weekday and hour from which a reading "
+        "gets the flag iqr_fence, which tells and opens no event; system 004 used 0.5.",
+    )
     ledger_name: str = Field(
         "localhost/energy_assets", description="Name of the transparency log, part of its key: your domain and a path."
     )

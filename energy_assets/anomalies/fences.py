@@ -21,26 +21,24 @@ def fence_flags(
     *,
     clusters: pl.DataFrame,
     window: Window,
+    clocks: pl.DataFrame | None = None,
     factor: float = LEGACY_FACTOR,
     limits: Limits = DEFAULT_LIMITS,
 ) -> pl.DataFrame:
     """Return flags of the window's slots outside [Q1 - factor * IQR, Q3 + factor * IQR] of cluster, weekday and hour.
 
-    `clusters` has meter_id and cluster_id. Each meter counts relative to its mean over the `lookback_days` before the
+    `clusters` has meter_id and cluster_id; `clocks` meter_id and timezone, whose weekday and hour count (UTC without).
+    Each meter counts relative to its mean over the `lookback_days` before the
     window, from which the quartiles come too, so that the fences of small and large meters compare; the bounds are
     given in the meter's kWh. Clusters with fewer than five meters have no fence. Score: d / (1 + d) with d the distance
     from the nearer quartile in interquartile ranges.
     """
     begins = window.starts_at_utc - timedelta(days=limits.lookback_days)
     rows = (
-        readings_interval.lazy()
+        _at_local_hours(readings_interval, clocks=clocks)
         .filter(pl.col("starts_at_utc") >= begins, pl.col("starts_at_utc") < window.ends_at_utc)
         .join(clusters.lazy().select("meter_id", "cluster_id"), on="meter_id", validate="m:1")
-        .with_columns(
-            is_past=pl.col("starts_at_utc") < window.starts_at_utc,
-            weekday=pl.col("starts_at_utc").dt.weekday(),
-            hour=pl.col("starts_at_utc").dt.hour(),
-        )
+        .with_columns(is_past=pl.col("starts_at_utc") < window.starts_at_utc)
         .with_columns(usual_kwh=pl.col("energy_kwh").filter("is_past").mean().over("meter_id"))
         .filter(pl.col("usual_kwh") > 0)
         .with_columns(relative=pl.col("energy_kwh") / pl.col("usual_kwh"))
@@ -81,3 +79,18 @@ def fence_flags(
     )
     columns = [name for name in ANOMALIES_FLAGS.column_names if name in outside.columns]
     return ANOMALIES_FLAGS.conform(outside.select(columns)).sort(ANOMALIES_FLAGS.key)
+
+
+def _at_local_hours(readings: pl.DataFrame, *, clocks: pl.DataFrame | None) -> pl.LazyFrame:
+    """Return readings with `weekday` (1 Monday) and `hour` of their meter's clock."""
+    at = pl.col("starts_at_utc")
+    if clocks is None:
+        return readings.lazy().with_columns(weekday=at.dt.weekday(), hour=at.dt.hour())
+    zoned = readings.lazy().join(clocks.lazy().select("meter_id", "timezone"), on="meter_id", how="left")
+    zoned = zoned.with_columns(pl.col("timezone").fill_null("UTC"))
+    parts = []
+    for zone in clocks["timezone"].fill_null("UTC").append(pl.Series(["UTC"])).unique().sort():
+        local = at.dt.convert_time_zone(zone)
+        here = zoned.filter(pl.col("timezone") == zone)
+        parts.append(here.with_columns(weekday=local.dt.weekday(), hour=local.dt.hour()))
+    return pl.concat(parts).drop("timezone")

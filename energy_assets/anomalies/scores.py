@@ -20,6 +20,10 @@ WEIGHTS = MappingProxyType(
 SATURATION = 8.0
 LEVEL_DAYS = (1, 2, 4, 7)
 CLOCK_HOURS = (-3, -2, -1, 1, 2, 3)
+ZONE_TRUST = 0.75
+ZONE_HOURS = (*range(-11, -3), *range(4, 13))
+LEAST_UNEXPLAINED = 0.005  # share of a day's variance: below it a fit is perfect
+LEAST_GAIN = 0.15  # share of the unexplained that a profile moved by hours may explain by chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,34 +166,41 @@ def _levels(judged: Expectation) -> Floats:
 
 
 def _clocks(judged: Expectation, *, hours_per_slot: float) -> tuple[Floats, Ints]:
-    """Return how much better the last three days fit their profile moved by hours, [meter], and those hours."""
+    """Return how much of what the last three days leave unexplained a profile moved by hours explains, and the hours.
+
+    The share counts in what is usual for the meter, [meter]: a day that always fits well shows a small move too.
+    """
     known = np.isfinite(judged.kwh) & np.isfinite(judged.profile_kwh)
     centred = _centred(np.where(known, judged.kwh, 0), known)
     shape = _centred(np.nan_to_num(judged.profile_kwh), np.ones_like(known))
     energy = np.einsum("msd,msd->md", centred, centred) * np.einsum("msd,msd->md", shape, shape)
     size = np.sqrt(np.where(energy > 0, energy, np.inf))
 
-    def fit(hours: int) -> Floats:
-        moved = round(hours / hours_per_slot) % shape.shape[1]
-        late = np.einsum("msd,msd->md", centred[:, moved:], shape[:, : shape.shape[1] - moved])
-        wrapped = np.einsum("msd,msd->md", centred[:, :moved], shape[:, shape.shape[1] - moved :])
-        return np.asarray((late + wrapped) / size)
-
-    # A flat day fits nothing better than noise does: its gain counts as its profile stands out of the noise.
-    power = np.nan_to_num(judged.profile_kwh.var(axis=1))
-    trust = power / np.maximum(power + 2 * (judged.noise_kwh**2).mean(axis=1)[:, None], 1e-12)
-    here = fit(0)
-    fits = np.stack([fit(hours) for hours in CLOCK_HOURS])
+    here = _fit(centred, shape, size=size, moved=0)
     # A moved day fits its profile as well as its days usually do; a day that is odd in another way fits none.
     usually = sorted_quantile(here[:, :-1], share=0.4)[:, None]
-    trust = trust * np.clip(1 + (fits - usually) / 0.15, 0, 1)
-    gains = (fits - here) * trust
-    recent = gains.copy()
-    recent[:, :, 2:] = (gains[:, :, 2:] + gains[:, :, 1:-1] + gains[:, :, :-2]) / 3
-    usual = np.nan_to_num(sorted_quantile(recent.max(axis=0)[:, :-1], share=0.9), nan=1.0)
-    best = recent[:, :, -1].argmax(axis=0)
-    strength = np.maximum(recent[:, :, -1].max(axis=0), 0) / np.maximum(usual, 0.04)
-    return strength, np.asarray(CLOCK_HOURS)[best]
+
+    def gain(hours: int, days: slice) -> Floats:
+        moved = round(hours / hours_per_slot) % shape.shape[1]
+        fit = _fit(centred[:, :, days], shape[:, :, days], size=size[:, days], moved=moved)
+        explained = (fit**2 - here[:, days] ** 2) / np.maximum(1 - here[:, days] ** 2, LEAST_UNEXPLAINED)
+        return np.asarray(np.clip(explained, -1, 1) * np.clip(1 + (fit - usually) / 0.15, 0, 1))
+
+    near = np.stack([gain(hours, slice(None)) for hours in CLOCK_HOURS])
+    near[:, :, 2:] = (near[:, :, 2:] + near[:, :, 1:-1] + near[:, :, :-2]) / 3
+    usual = np.nan_to_num(sorted_quantile(near.max(axis=0)[:, :-1], share=0.9), nan=1.0)
+    # Another zone's clock is many hours away. So many may fit by chance that it takes more to believe one of them.
+    far = ZONE_TRUST * np.stack([gain(hours, slice(-3, None)).mean(axis=1) for hours in ZONE_HOURS])
+    every = np.concatenate([near[:, :, -1], far])
+    strength = np.maximum(every.max(axis=0), 0) / np.maximum(usual, LEAST_GAIN)
+    return strength, np.asarray((*CLOCK_HOURS, *ZONE_HOURS))[every.argmax(axis=0)]
+
+
+def _fit(centred: Floats, shape: Floats, *, size: Floats, moved: int) -> Floats:
+    """Return the correlation of each day with its profile moved by slots, [meter, day], at least 0."""
+    late = np.einsum("msd,msd->md", centred[:, moved:], shape[:, : shape.shape[1] - moved])
+    wrapped = np.einsum("msd,msd->md", centred[:, :moved], shape[:, shape.shape[1] - moved :])
+    return np.asarray(np.maximum((late + wrapped) / size, 0))
 
 
 def _centred(values: Floats, known: Bools) -> Floats:

@@ -16,13 +16,14 @@ from energy_assets.contracts import (
     WEATHER_OBSERVED,
     Window,
 )
-from energy_assets.defs.anomaly_days import judged_days
+from energy_assets.defs.anomaly_days import fences, judged_days
 from energy_assets.defs.anomaly_events import attention, changed_events
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
 from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.lake import Change, Commit, Lake
+from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
 DATA_FAULTS = [name for name, rule in RULES.items() if rule.family == "data_fault"]
@@ -39,15 +40,18 @@ _MOST_FLAGGED_FRACTION = 0.2
     automation_condition=WHEN_INPUTS_ARRIVE,
     freshness_policy=FRESH_EVERY_MORNING,
 )
-def anomaly_flags(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+def anomaly_flags(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult[None]:
     """What is wrong or odd about one interval of one meter, by which rule, with the evidence in numbers."""
     by_rule, commits = [], []
     for piece in window_of(context).pieces(days=_DAYS_AT_ONCE):
         judged = judged_days(lake, window=piece)
-        tables = {ANOMALIES_FLAGS: judged.flags, ANOMALIES_DAYS: judged.days}
+        flags = pl.concat([judged.flags, fences(lake, window=piece, factor=settings.fence_factor)])
+        tables = {ANOMALIES_FLAGS: flags, ANOMALIES_DAYS: judged.days}
         changes = [Change(table=table, rows=rows, window=piece) for table, rows in tables.items()]
         commits.append(lake.commit(changes, message=run_message(context)))
-        by_rule.append(judged.flags.group_by("rule").agg(flags=pl.len(), meters=pl.col("meter_id").n_unique()))
+        by_rule.append(flags.group_by("rule").agg(flags=pl.len(), meters=pl.col("meter_id").n_unique()))
     summary = pl.concat(by_rule).group_by("rule").agg(pl.col("flags").sum(), pl.col("meters").max())
     return report(Commit.together(commits), ANOMALIES_FLAGS, by_rule=summary.sort("flags", descending=True))
 

@@ -11,9 +11,19 @@ from datetime import timedelta
 
 import polars as pl
 
+from energy_assets.anomalies.fences import LEAST_PEERS, fence_flags
 from energy_assets.anomalies.flags import Judgement, judge, whole_sites
 from energy_assets.anomalies.limits import DEFAULT_LIMITS
-from energy_assets.contracts import METERS, SITES, UTC_TIME, WEATHER_OBSERVED, Window
+from energy_assets.contracts import (
+    ANOMALIES_FLAGS,
+    METERS,
+    PROFILES_METERS,
+    READINGS_INTERVAL,
+    SITES,
+    UTC_TIME,
+    WEATHER_OBSERVED,
+    Window,
+)
 from energy_assets.lake import Lake
 from energy_assets.sql import Query
 
@@ -34,6 +44,25 @@ def judged_days(lake: Lake, *, window: Window) -> Judgement:
 
     with ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE) as pool:
         return Judgement.together(pool.map(judged, whole_sites(meters, at_most=at_most)))
+
+
+def fences(lake: Lake, *, window: Window, factor: float) -> pl.DataFrame:
+    """Return the flags of readings outside the fences of their cluster, rows of `anomalies.flags`.
+
+    A cluster at a time; none before profiles have put meters into clusters.
+    """
+    members = lake.read(PROFILES_METERS, columns=["meter_id", "cluster_id"]).drop_nulls()
+    sites = lake.read(SITES, columns=["site_id", "timezone"])
+    clocks = lake.read(METERS, columns=["meter_id", "site_id"]).join(sites, on="site_id", how="left")
+    needed = window.padded(before=timedelta(days=DEFAULT_LIMITS.lookback_days))
+    columns = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh"]
+    found = [ANOMALIES_FLAGS.empty()]
+    for _, cluster in members.sort("cluster_id", "meter_id").group_by("cluster_id", maintain_order=True):
+        if cluster.height >= LEAST_PEERS:
+            where = {"meter_id": cluster["meter_id"].to_list()}
+            rows = lake.read(READINGS_INTERVAL, needed, columns=columns, where=where)
+            found.append(fence_flags(rows, clusters=cluster, window=window, clocks=clocks, factor=factor))
+    return pl.concat(found)
 
 
 def _readings(lake: Lake, *, meter_ids: list[str], needed: Window, window: Window) -> pl.DataFrame:

@@ -48,7 +48,8 @@ def changed_events(lake: Lake, *, window: Window, limits: Limits) -> EventChange
             )
         )
     )
-    flagged = lake.read(ANOMALIES_FLAGS, window, columns=["meter_id"]).unique()
+    flagged = lake.read(ANOMALIES_FLAGS, window, columns=["meter_id", "rule"]).filter(pl.col("rule") != "iqr_fence")
+    flagged = flagged.select("meter_id").unique()
     spans = spans_of(stored, flagged=flagged, window=window, limits=limits)
     flags, prices = _flags_and_prices(lake, spans)
     return follow(

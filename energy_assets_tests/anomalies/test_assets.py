@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ DAYS = 40
 
 
 @pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     """A lake of three meters up to yesterday: one that was switched off all day, one that doubled, one as ever."""
     monkeypatch.setenv("ENERGY_ASSETS_HOME", str(tmp_path / "home"))
+    load_settings.cache_clear()
     opened = Lake.from_settings(load_settings())
     kwh = {name: clean_kwh(days=DAYS, seed=seed) for seed, name in enumerate(("off", "twice", "quiet"))}
     kwh["off"][-24:] = 0
@@ -38,7 +40,9 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     )  # fmt: skip
     opened.replace(METERS, METERS.conform(meters))
     opened.replace(READINGS_INTERVAL, rows.with_columns(reason=pl.when(pl.col("meter_id") == "off").then(pl.lit("x"))))
-    return opened
+    yield opened
+    opened.close()
+    load_settings.cache_clear()
 
 
 def materialised() -> tuple[dict[str, bool], dict[str, Any]]:

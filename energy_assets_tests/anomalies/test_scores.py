@@ -28,6 +28,10 @@ def with_fault(name: str) -> np.ndarray:
         days[DAY + 2 : DAY + 9] *= 1.4
     if name == "unit":
         days[DAY + 2 : DAY + 4] *= 3.412
+    if name == "zone":
+        kwh[(DAY + 2) * 24 : (DAY + 9) * 24] = kwh[(DAY + 2) * 24 - 6 : (DAY + 9) * 24 - 6].copy()
+    if name == "hour":
+        days[DAY + 2 : DAY + 9] = np.roll(days[DAY + 2 : DAY + 9], 1, axis=1)
     if name == "clock":
         days[DAY + 2 : DAY + 9] = np.roll(days[DAY + 2 : DAY + 9], 2, axis=1)
     return kwh
@@ -41,6 +45,8 @@ def with_fault(name: str) -> np.ndarray:
         pytest.param("level", "level_change", DAY + 4, DAY + 8, id="forty per cent more"),
         pytest.param("unit", "unit_shift", DAY + 2, DAY + 3, id="kBTU in the place of kWh"),
         pytest.param("clock", "clock_shift", DAY + 4, DAY + 6, id="clock two hours late"),
+        pytest.param("hour", "clock_shift", DAY + 4, DAY + 6, id="clock an hour late"),
+        pytest.param("zone", "clock_shift", DAY + 4, DAY + 6, id="the clock of a zone six hours away"),
     ],
 )
 def test_a_consumption_fault_is_named_on_its_days(fault: str, rule: str, first: int, last: int) -> None:
@@ -48,6 +54,14 @@ def test_a_consumption_fault_is_named_on_its_days(fault: str, rule: str, first: 
     days = flags.filter(pl.col("rule") == rule).select(((pl.col("starts_at_utc") - MONDAY).dt.total_days()).unique())
     assert set(range(first, last + 1)) <= set(days["starts_at_utc"])
     assert flags.filter(pl.col("rule") == rule)["score"].min() > 0.5
+
+
+@pytest.mark.parametrize(("fault", "hours"), [("hour", 1), ("clock", 2), ("zone", 6)])
+def test_a_moved_clock_says_by_how_much(fault: str, hours: int) -> None:
+    flags = flag_day(readings({"a": with_fault(fault)}), meters=METERS_EMPTY, window=days_from(DAY + 5))
+    reasons = flags.filter(pl.col("rule") == "clock_shift")["reason"]
+    assert len(reasons)
+    assert reasons.str.contains(f"fits best moved by {hours} h", literal=True).all()
 
 
 def test_clean_meters_are_quiet() -> None:

@@ -159,14 +159,17 @@ def test_an_id_that_is_none_is_told(lake: Lake, begin: str, message: str) -> Non
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A home of its own with the events of ROWS."""
     monkeypatch.setenv("ENERGY_ASSETS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "160")
+    load_settings.cache_clear()
     lake = Lake.from_settings(load_settings())
     fill(lake, *ROWS)
     judge_day(lake, 0, 4)
     lake.close()
+    yield
+    load_settings.cache_clear()
 
 
 @pytest.mark.usefixtures("home")

@@ -5,4 +5,4 @@ JOIN (
 ) AS spans
   ON spans.meter_id = flags.meter_id AND epoch_us(flags.starts_at_utc) >= spans.from_us
  AND epoch_us(flags.starts_at_utc) < spans.until_us
-WHERE flags.starts_at_utc >= $first AND flags.starts_at_utc < $last
+WHERE flags.starts_at_utc >= $first AND flags.starts_at_utc < $last AND flags.rule <> 'iqr_fence'
