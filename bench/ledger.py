@@ -3,7 +3,7 @@
 python bench/ledger.py speed [ENTRIES]      appends, proofs, verification
 python bench/ledger.py proofs               every place of every size to 300, every flipped bit
 python bench/ledger.py tamper [ATTEMPTS]    random rewritings by the owner against an older checkpoint
-python bench/ledger.py kill                 a writer killed at every line of Python that an append runs
+python bench/ledger.py kill                 a writer killed at every line of an append, and at 1,000 random instants
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from energy_assets.ledger.merkle import (
 )
 from energy_assets.ledger.notes import Signer
 from energy_assets_tests.ledger.rewriting import rewritings_found
-from energy_assets_tests.ledger.test_log import killed_at_lines
+from energy_assets_tests.ledger.test_log import killed_at_lines, killed_at_random
 
 RATE_LIMIT, PROOF_LIMIT_MS = 20_000, 5.0
 
@@ -124,6 +124,13 @@ def kill() -> None:
     print(
         f"{kills:,} kills, one at every line of an append: every log verifies and takes the append again "
         f"({unsigned:,} before, {kills - unsigned:,} after the signature), {time.perf_counter() - start:.0f} s"
+    )
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        before, after, late = killed_at_random(Path(folder), kills=1000, seed=20)
+    print(
+        f"{before + after:,} kills at random instants, as the processor comes: the same ({before:,} before, {after:,} "
+        f"after the signature; {late:,} came too late), {time.perf_counter() - start:.0f} s"
     )
 
 
