@@ -173,7 +173,8 @@ def services_of(settings: Settings, *, workspace: Path) -> list[Service]:
             ready_url=f"http://{host}:{dagster}/server_info",
             port=dagster,
         ),
-        Service(name="daemon", command=[str(binaries / "dagster-daemon"), "run", "-w", str(workspace)]),
+        # A daemon that finds no code server looks for it again only a minute later.
+        Service(name="daemon", command=[str(binaries / "dagster-daemon"), "run", "-w", str(workspace)], is_last=True),
     ]
 
 
