@@ -1,19 +1,32 @@
 """Price curves: one per zone and delivery date, from the forecast net load, with the account of the day beside it."""
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 
-from energy_assets.contracts import FORECASTS_LOAD, PRICES_CURVES, PRICES_DAYS, PRICES_WHOLESALE, SITES, Window
+from energy_assets.contracts import (
+    FORECASTS_LOAD,
+    METERS,
+    PRICES_CURVES,
+    PRICES_DAYS,
+    PRICES_WHOLESALE,
+    PROFILES_METERS,
+    PROFILES_SHAPES,
+    SITES,
+    Window,
+)
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import contract_checks
 from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of, issue_time
+from energy_assets.defs.profiles import calendar_of_sites
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.lake import Change, Lake
 from energy_assets.prices.daily import carried_into, price_delivery, zones_of
+from energy_assets.prices.groups import names_clusters, with_profiles
 from energy_assets.prices.revisions import revised
+from energy_assets.prices.zones import ZoneConfig
 from energy_assets.settings import Settings
 
 _TABLES = (PRICES_CURVES, PRICES_DAYS)
@@ -24,7 +37,7 @@ _TABLES = (PRICES_CURVES, PRICES_DAYS)
     specs=[
         dg.AssetSpec(
             description=table.description,
-            deps=[FORECASTS_LOAD.asset_key, PRICES_WHOLESALE.asset_key],
+            deps=[FORECASTS_LOAD.asset_key, PRICES_WHOLESALE.asset_key, PROFILES_METERS.asset_key],
             freshness_policy=FRESH_EVERY_MORNING,
             **looks_of(table),
         )
@@ -46,7 +59,7 @@ def price_curves(
         day_before = lake.read(PRICES_DAYS, where={"delivery_date": delivery_date - timedelta(days=1)})
         priced = price_delivery(
             forecasts,
-            zones=zones,
+            zones=zones_of_day(lake, zones, sites=sites, delivery_date=delivery_date, settings=settings),
             delivery_date=delivery_date,
             published_at_utc=issued,
             carried=carried_into(day_before),
@@ -65,6 +78,33 @@ def price_curves(
         )
     yield report(commit, PRICES_CURVES, rungs=priced.curves.group_by("rung").len(), skipped=priced.skipped)
     yield report(commit, PRICES_DAYS, days=priced.days)
+
+
+def zones_of_day(
+    lake: Lake, zones: Sequence[ZoneConfig], *, sites: pl.DataFrame, delivery_date: date, settings: Settings
+) -> list[ZoneConfig]:
+    """Return the zones with the groups that their files declare by clusters filled from the load profiles."""
+    named = [zone for zone in zones if names_clusters(zone)]
+    if not named:
+        return list(zones)
+    own = sites.filter(pl.col("site_id").is_in([zone.zone_id for zone in named]))
+    days = calendar_of_sites(own, window=Window.of_days(delivery_date), settings=settings)
+    about = {
+        site_id: (season, kind)
+        for site_id, season, kind in days.filter(pl.col("local_date") == delivery_date)
+        .select("site_id", "season", "day_kind")
+        .iter_rows()
+    }
+    meters, members, shapes = (lake.read(table) for table in (METERS, PROFILES_METERS, PROFILES_SHAPES))
+    return [
+        with_profiles(
+            zone, meters=meters, members=members, shapes=shapes,
+            season=about[zone.zone_id][0], day_kind=about[zone.zone_id][1],
+        )
+        if zone.zone_id in about
+        else zone
+        for zone in zones
+    ]  # fmt: skip
 
 
 @dg.asset_check(asset=PRICES_CURVES.asset_key, name="price_components_sum_to_the_price", blocking=True)

@@ -37,6 +37,9 @@ class ProfileGroup(Frozen):
     hourly_weights: tuple[Share, ...] | None = Field(
         None, description="24 weights by local hour that make the group's profile differ from the zone's."
     )
+    clusters: tuple[str, ...] = Field(
+        (), description="Clusters of load profiles whose meters the group is; share and hourly_weights are then theirs."
+    )
     bill_protection: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Largest rise of the group's day bill over the flat rate, as a share."
     )
@@ -127,6 +130,9 @@ class ZoneConfig(Frozen):
         dearest = max((block.price for block in self.export), default=cheapest)
         if self.supply_kind != "wholesale" and dearest > cheapest:
             raise ValueError(f"export at {dearest} earns more than the cheapest import costs ({cheapest})")
+        named = [cluster for group in self.groups for cluster in group.clusters]
+        if len(named) > len(set(named)):
+            raise ValueError(f"cluster {max(named, key=named.count)!r} is in two groups")
         return self
 
     @property

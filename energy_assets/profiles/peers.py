@@ -1,4 +1,4 @@
-"""What profiles are used for: peers for a meter without history, groups that respond to a price, and odd days.
+"""What profiles say of one meter: which meters are its peers, and which of its days are unlike its own profile.
 
 Pure functions on the tables of `profiles`; who wants to use them calls them with frames.
 """
@@ -48,63 +48,6 @@ def peers_of(meter_id: str, *, members: pl.DataFrame, meters: pl.DataFrame, prem
         if found.height >= FEWEST_PEERS:
             return found.select("meter_id", level=pl.lit(level))
     return near.select("meter_id", level=pl.lit("commodity_and_direction"))
-
-
-def expected_shape(peers: pl.DataFrame, *, shapes: pl.DataFrame) -> pl.DataFrame:
-    """Return the median day of peers, each relative to its own mean: season, day_kind, local_hour, relative, peers.
-
-    Times a meter's mean power (declared, or from its first days) it is the forecast of one without history. Empty
-    with fewer than three peers.
-    """
-    rows = shapes.join(peers.select("meter_id").unique(), on="meter_id", how="semi")
-    if rows["meter_id"].n_unique() < FEWEST_PEERS:
-        return rows.head(0).select(*_CELL, relative=pl.col("mean_kw"), peers=pl.lit(0, dtype=pl.UInt32))
-    relative = rows.with_columns(relative=pl.col("mean_kw") / pl.col("mean_kw").mean().over("meter_id"))
-    return (
-        relative.filter(pl.col("relative").is_finite())
-        .group_by(_CELL)
-        .agg(pl.col("relative").median(), peers=pl.len())
-        .sort(_CELL)
-    )
-
-
-def response_groups(
-    members: pl.DataFrame, *, clusters: pl.DataFrame, shapes: pl.DataFrame, traits: pl.DataFrame
-) -> pl.DataFrame:
-    """Return the groups of electricity consumers that respond to a price alike, one row per cluster and the rest.
-
-    Columns: `name`, `share` of the mean power, `hourly_weights` (24, mean 1, working and rest days by five to two),
-    `meters`: what `prices.zones.ProfileGroup` takes as name, share and hourly_weights. Unassigned meters are one
-    group, `others`.
-    """
-    consumers = traits.filter(
-        pl.col("commodity") == "electricity",
-        pl.col("direction").is_in(["consumption", "grid_import"]),
-        pl.col("mean_kw") > 0,
-    ).select("meter_id", mean_power_kw="mean_kw")
-    named = members.join(
-        clusters.sort("as_of_utc").unique("cluster_id", keep="last").select("cluster_id", "name"),
-        on="cluster_id", how="left", validate="m:1",
-    ).select("meter_id", group=pl.coalesce(pl.format("{} ({})", "name", "cluster_id"), pl.lit("others")))  # fmt: skip
-    rows = consumers.join(named, on="meter_id", how="inner", validate="1:1")
-    power = rows.group_by("group").agg(pl.col("mean_power_kw").sum(), meters=pl.len())
-    days = pl.when(pl.col("day_kind") == "working").then(5.0).otherwise(2.0)
-    hourly = (
-        shapes.join(rows, on="meter_id", how="inner", validate="m:1")
-        .group_by("group", "meter_id", "local_hour")
-        .agg(kw=(pl.col("mean_kw") * days).sum() / days.sum())
-        .group_by("group", "local_hour")
-        .agg(pl.col("kw").sum())
-        .sort("group", "local_hour")
-        .group_by("group", maintain_order=True)
-        .agg(hourly_weights=(pl.col("kw") / pl.col("kw").mean()).clip(lower_bound=0).round(4))
-    )
-    return (
-        power.join(hourly, on="group", how="inner", validate="1:1")
-        .select(name="group", share=pl.col("mean_power_kw") / pl.col("mean_power_kw").sum(), meters="meters",
-                hourly_weights="hourly_weights")
-        .sort("share", "name", descending=[True, False])
-    )  # fmt: skip
 
 
 def shape_scores(days: pl.DataFrame, *, shapes: pl.DataFrame) -> pl.DataFrame:

@@ -1,11 +1,11 @@
-"""Peers, expected shapes, response groups and shape scores, by hand."""
+"""Peers and shape scores, by hand."""
 
 from datetime import date
 
 import polars as pl
 import pytest
 
-from energy_assets.profiles.peers import expected_shape, peers_of, response_groups, shape_scores
+from energy_assets.profiles.peers import peers_of, shape_scores
 from energy_assets_tests.profiles.planted import planted
 
 
@@ -39,27 +39,6 @@ def test_peers(cluster_of_a: str | None, uses: dict[str, str], expected: tuple[l
     members = pl.DataFrame({"meter_id": list("abcde"), "cluster_id": [cluster_of_a, "c1", "c1", "c1", "c2"]})
     found = peers_of("a", members=members, meters=meters, premises=premises)
     assert (found["meter_id"].sort().to_list(), found["level"].unique().item()) == expected
-
-
-def test_the_expected_shape_is_the_median_of_peers_whatever_their_size() -> None:
-    shapes, _ = planted({"office": 3}, noise=0.0)
-    expected = expected_shape(pl.DataFrame({"meter_id": ["office.000", "office.001", "office.002"]}), shapes=shapes)
-    working = expected.filter(pl.col("day_kind") == "working", pl.col("season") == "winter")["relative"].to_list()
-    # Cells count alike, half of them working days: the mean is ((10 * 10 + 14 * 2) / 24 + 2) / 2 = 11 / 3.
-    assert working == pytest.approx([2 / (11 / 3)] * 8 + [10 / (11 / 3)] * 10 + [2 / (11 / 3)] * 6)
-    assert expected_shape(pl.DataFrame({"meter_id": ["office.000"]}), shapes=shapes).is_empty()
-
-
-def test_response_groups_have_shares_of_the_load_and_weights_of_mean_one() -> None:
-    shapes, traits = planted({"office": 2, "home": 1})
-    traits = traits.with_columns(mean_kw=pl.Series([3.0, 1.0, 1.0]))
-    members = traits.select("meter_id", cluster_id=pl.Series(["c1", "c1", None]))
-    clusters = pl.DataFrame({"cluster_id": ["c1"], "name": ["high by day"], "as_of_utc": [traits["as_of_utc"][0]]})
-    groups = response_groups(members, clusters=clusters, shapes=shapes, traits=traits)
-    assert groups["name"].to_list() == ["high by day (c1)", "others"]
-    assert groups["share"].to_list() == pytest.approx([0.8, 0.2])
-    assert [sum(weights) / 24 for weights in groups["hourly_weights"]] == pytest.approx([1, 1], abs=1e-3)
-    assert groups["hourly_weights"].list.arg_max().to_list()[1] == 19
 
 
 def test_a_weekend_that_runs_like_a_working_day_scores_high() -> None:
