@@ -29,7 +29,8 @@ def unit_kwh(frame: pl.DataFrame) -> Floats:
     """
     scale = unit = _numbers(frame, SCALE)
     for name, share in _JUMPED.items():
-        unit = np.fmax(unit, share * np.abs(_numbers(frame, name)))
+        if name in frame.columns:  # a counterfactual knows no recent load
+            unit = np.fmax(unit, share * np.abs(_numbers(frame, name)))
     return np.where(scale > 0, unit, scale)
 
 
