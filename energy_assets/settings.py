@@ -83,6 +83,13 @@ class Settings(BaseSettings):
     training_issues: Annotated[int, Field(ge=10)] = Field(
         60, description="Nights before the last four weeks that models learn from."
     )
+    model_versions_kept: Annotated[int, Field(ge=1)] = Field(
+        8,
+        description="Newest versions of each model that the weekly upkeep leaves, beside those that are in use.",
+    )
+    rebuildable_days: Annotated[int, Field(ge=1)] = Field(
+        30, description="Forecasts of so many days can be made again: the snapshots and versions that they need stay."
+    )
     open_meteo_url: str | None = Field(
         None, description="Address of an Open-Meteo instance of your own. Default: the public service."
     )

@@ -125,6 +125,36 @@ def rollback(name: Name, reason: Why) -> None:
     )
 
 
+@models.command("prune")
+def prune_versions(
+    keep: Annotated[int | None, typer.Option(help="Newest versions of each model that stay.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Forecasts of so many days can still be made again.", min=1)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Delete old versions: not the newest, no champion or its predecessor, behind no forecast of recent days.
+
+    Their lake snapshots expire with the next upkeep, which also does this every week.
+    """
+    from energy_assets.defs.maintenance import prunable, prune
+    from energy_assets.lake import Lake
+
+    settings = load_settings()
+    lake = Lake.from_settings(settings)
+    act = prunable if dry_run else prune
+    gone = act(
+        lake,
+        _registry(),
+        now=datetime.now(UTC),
+        versions_kept=keep or settings.model_versions_kept,
+        rebuildable_days=days or settings.rebuildable_days,
+    )
+    lake.close()
+    for each in gone:
+        snapshot = each.tags.get("lake_snapshot_id", "?")
+        console.print(f"{each.name} version {each.version} of {each.registered_at_utc:%Y-%m-%d}, snapshot {snapshot}")
+    console.print(f"{len(gone)} versions {'would be' if dry_run else 'are'} deleted", highlight=False)
+
+
 def _registry() -> Registry:
     from energy_assets.defs.resources import registry_from
 

@@ -7,6 +7,7 @@ the meters in units of each one's own noise; totals have intervals of their own,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -39,6 +40,17 @@ _RETURN_DAYS = 10.0
 _DOUBT, _DOUBT_WITHOUT_A_YEAR, _ORIGINS_FOR_HALF_BELIEF = 0.5, 5.0, 12
 
 
+_NO_SUMS = pl.Schema(
+    {
+        "meter_id": pl.String(),
+        "timezone": pl.String(),
+        "local_date": pl.Date(),
+        "energy_kwh": pl.Float64(),
+        "minutes": pl.Int64(),
+    }
+).to_frame()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
     """Days: meter_id, local_date, q05 .. q95 kWh. Totals: meter_id, days, q05 .. q95 kWh of the first so many days."""
@@ -53,25 +65,42 @@ def daily_energy(readings: pl.DataFrame, *, meters: pl.DataFrame, sites: pl.Data
     Inputs follow `readings.interval`, `metering.meters` and `metering.sites`. A day with a few unknown intervals is
     scaled up to its whole length, which is 23, 24 or 25 hours.
     """
+    return whole_days([day_sums(readings, meters=meters, sites=sites)])
+
+
+def day_sums(readings: pl.DataFrame, *, meters: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
+    """Return meter_id, timezone, local_date, and what is known of a part of the readings: energy_kwh and minutes."""
     zones = meters.select("meter_id", "site_id").join(
         sites.select("site_id", "timezone"), on="site_id", how="left", validate="m:1"
     )
     known = readings.filter(pl.col("energy_kwh").is_finite()).join(
         zones.select("meter_id", pl.col("timezone").fill_null("UTC")), on="meter_id", how="inner", validate="m:1"
     )
-    parts = []
+    parts = [_NO_SUMS]
     for (zone,), group in known.partition_by("timezone", as_dict=True).items():
         local_date = pl.col("starts_at_utc").dt.convert_time_zone(str(zone)).dt.date()
+        sums = group.group_by("meter_id", local_date=local_date).agg(
+            energy_kwh=pl.col("energy_kwh").sort().sum(), minutes=pl.col("interval_minutes").sum().cast(pl.Int64)
+        )
+        parts.append(sums.with_columns(timezone=pl.lit(str(zone))).select(_NO_SUMS.columns))
+    return pl.concat(parts)
+
+
+def whole_days(sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return what `daily_energy` does, from the day sums of all parts of the readings."""
+    together = (
+        pl.concat([_NO_SUMS, *sums])
+        .group_by("meter_id", "timezone", "local_date")
+        .agg(pl.col("energy_kwh").sort().sum(), pl.col("minutes").sum())
+    )
+    parts = [_NO_SUMS.select("meter_id", "local_date", "energy_kwh")]
+    for (zone,), group in together.partition_by("timezone", as_dict=True).items():
         midnight = pl.col("local_date").cast(pl.Datetime("us")).dt.replace_time_zone(str(zone))
         day_after = pl.col("local_date").dt.offset_by("1d").cast(pl.Datetime("us")).dt.replace_time_zone(str(zone))
-        sums = group.group_by("meter_id", local_date=local_date).agg(
-            energy_kwh=pl.col("energy_kwh").sort().sum(), minutes=pl.col("interval_minutes").sum()
-        )
         share = pl.col("minutes") / (day_after - midnight).dt.total_minutes()
         whole = pl.when(share >= 0.9).then(pl.col("energy_kwh") / share)
-        parts.append(sums.with_columns(energy_kwh=whole).select("meter_id", "local_date", "energy_kwh"))
-    schema = {"meter_id": pl.String(), "local_date": pl.Date(), "energy_kwh": pl.Float64()}
-    return pl.concat([pl.Schema(schema).to_frame(), *parts]).sort("meter_id", "local_date")
+        parts.append(group.with_columns(energy_kwh=whole).select("meter_id", "local_date", "energy_kwh"))
+    return pl.concat(parts).sort("meter_id", "local_date")
 
 
 def outlook(

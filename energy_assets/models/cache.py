@@ -61,6 +61,12 @@ def keep_archive(folder: Path, found: Found, archive: Path) -> None:
     partial.replace(path)
 
 
+def drop_cached(folder: Path | None, *, name: str, version: int) -> None:
+    """Remove the cached archive of a version, if it is there."""
+    if folder is not None:
+        shutil.rmtree(folder / name / str(version), ignore_errors=True)
+
+
 def remember(folder: Path, found: Found, *, alias: str) -> None:
     """Note which version an alias pointed to, for the night when the registry cannot be asked."""
     pointer = _pointer_path(folder, found.name, alias)

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,19 @@ import polars as pl
 from energy_assets.errors import ModelError
 from energy_assets.models import pyfunc
 from energy_assets.models.archive import ARCHIVE_NAME, FULL, Model, write_archive
-from energy_assets.models.cache import Found, cached_archive, keep_archive, last_known, read_whole, remember
+from energy_assets.models.cache import (
+    Found,
+    cached_archive,
+    drop_cached,
+    keep_archive,
+    last_known,
+    read_whole,
+    remember,
+)
 from energy_assets.models.card import Metrics, TrainingFacts, card, card_page, decision_by_metrics, flat_metrics
 from energy_assets.models.moved_store import EXPERIMENT, point_to_where_it_lies
 from energy_assets.models.promotion import Decision
+from energy_assets.models.retention import forget
 from energy_assets.models.signature import signature_of
 from energy_assets.models.store_probe import CLIENT_LIMITS, as_ours, shown, trouble_with_store
 from energy_assets.models.succession import about, crown, listed, promotions_of, versions_of
@@ -44,6 +53,7 @@ from energy_assets.models.versions import (
 __all__ = ["Alias", "LoadedModel", "ModelVersion", "Reason", "Registry", "UnresolvedModelError", "registered_name"]
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_PRESENT = ("RESOURCE_ALREADY_EXISTS",)
 _EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 _METRICS_A_CALL = 1000
 
@@ -89,7 +99,7 @@ class Registry:
                 client, variants, facts=facts, metrics=metrics, plots=plots, example=input_example, text=text, name=name
             )
             tags["archive_sha256"] = digest
-            _ensure_registered(client, name)
+            _found(lambda: client.create_registered_model(name, description=about(name)), but=_PRESENT)
             created = client.create_model_version(
                 name, source=source, run_id=run_id, model_id=model_id, tags=tags, description=text
             )
@@ -195,6 +205,13 @@ class Registry:
             found = _version_of(client, name, alias)
             return None if found is None else listed(client, found, aliases=(alias,))
 
+    def delete(self, name: str, *, versions: Sequence[int]) -> None:
+        """Delete versions with their runs and files; the record of promotions stays. `retention` says which may go."""
+        with self._session() as client:
+            for version in versions:
+                forget(client, name, version, folder=self.artifact_folder)
+                drop_cached(self.cache_folder, name=name, version=version)
+
     def snapshots_learned_from(self) -> list[int]:
         """Return the lake snapshots that any registered version learned from; they must outlive maintenance."""
         with self._session() as client:
@@ -225,17 +242,14 @@ class Registry:
         Raises:
             UnresolvedModelError: as `resolve`; with reason `registry_empty` where there is no such version.
         """
-        from mlflow.exceptions import MlflowException
-
         with self._session() as client:
-            try:
-                found = client.get_model_version(name, str(version))
-            except MlflowException as error:
+            found = _found(lambda: client.get_model_version(name, str(version)))
+            if found is None:
                 raise UnresolvedModelError(
                     f"{name} has no version {version} at {shown(self.tracking_uri)}; it was deleted, or this is "
                     f"another registry.",
                     reason="registry_empty",
-                ) from error
+                )
             known = Found(name=name, version=version, tags=dict(found.tags))
         return self._load(known, notice=None)
 
@@ -367,33 +381,20 @@ class Registry:
 
 
 def _version_of(client: Any, name: str, alias: Alias) -> Any | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in _ABSENT:
-            return None
-        raise
-
-
-def _ensure_registered(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name, description=about(name))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    return _found(lambda: client.get_model_version_by_alias(name, alias))
 
 
 def _exists(client: Any, name: str) -> bool:
+    return _found(lambda: client.get_registered_model(name)) is not None
+
+
+def _found(ask: Callable[[], Any], *, but: Sequence[str] = _ABSENT) -> Any | None:
+    """Return what the registry answers; None where it answers with one of the codes in `but`: it has nothing such."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_registered_model(name)
+        return ask()
     except MlflowException as error:
-        if error.error_code in _ABSENT:
-            return False
+        if error.error_code in but:
+            return None
         raise
-    return True

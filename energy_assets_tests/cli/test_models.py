@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from energy_assets.cli import app
-from energy_assets.contracts import METERS, PREMISES, READINGS_INTERVAL, SITES
+from energy_assets.contracts import FORECASTS_LOAD, METERS, PREMISES, READINGS_INTERVAL, SITES
 from energy_assets.forecasts.champions import champions_of
 from energy_assets.forecasts.daily import forecast_delivery
+from energy_assets.models.registry import UnresolvedModelError
 from energy_assets.settings import load_settings
 from energy_assets_tests.features.frames import START
 from energy_assets_tests.models.constant_model import ConstantModel
@@ -145,3 +146,29 @@ def test_without_days_that_neither_has_seen_only_force_promotes(
     assert energy("promote", NAME, "2", "--reason", "x", "--force")[0] == 0
     assert made.registry.promotions(NAME)[-1].figures == {}
     made.lake.close()
+
+
+def test_prune_leaves_what_is_new_named_or_behind_a_forecast(instance: Instance) -> None:
+    """Champion is 2, before it was 3; 4 made a stored forecast, 6 is the newest: 1 and 5 may go."""
+    for level in (1.31, 1.32, 1.33):
+        instance.register(ConstantModel(level))
+    rows = tonight(instance).with_columns(model_version=pl.lit(f"{NAME}/4"))
+    instance.lake.replace(FORECASTS_LOAD, FORECASTS_LOAD.conform(rows))
+    issued = rows["issued_at_utc"][0]
+    age = (datetime.now(UTC) - issued).days + 2
+    code, said = energy("prune", "--keep", "1", "--days", str(age), "--dry-run")
+    assert code == 0
+    assert "2 versions would be deleted" in said
+    artifacts = list(instance.registry.artifact_folder.rglob("*.zip"))
+    assert [each.version for each in instance.registry.versions(NAME)] == [6, 5, 4, 3, 2, 1]
+    code, said = energy("prune", "--keep", "1", "--days", str(age))
+    assert code == 0
+    assert f"{NAME} version 5" in said
+    assert "2 versions are deleted" in said
+    kept = [each.version for each in instance.registry.versions(NAME)]
+    assert kept == [6, 4, 3, 2]  # the newest, a forecast's, the previous champion, the champion
+    assert len(list(instance.registry.artifact_folder.rglob("*.zip"))) < len(artifacts)
+    assert instance.registry.promotions(NAME)[0].how == "first"
+    with pytest.raises(UnresolvedModelError, match="has no version 5"):
+        instance.registry.load(NAME, version=5)
+    assert instance.registry.load(NAME, version=4).version == 4

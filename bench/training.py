@@ -1,0 +1,208 @@
+"""Training at the size of GEPIII: `python bench/training.py`, `--buildings 60` for a small one.
+
+Generates a year of a community (1,449 buildings, 2,380 meters and 20 M rows, as GEPIII has), lands and cleans it, and
+runs the weekly training through Dagster as its schedule does: features from the lake, forward folds that stop each
+booster early, matrices streamed in chunks. Prints seconds and peak memory beside their limits. Then, of some meters
+drawn at random, one model each by the same function from the same nights, and its error beside that of the global model
+on the nights that neither has seen; seconds a meter are those of training divided by its meters. `--rows` is what the
+global models learn from together, `--matrix-gb` what a matrix may hold before it lies in files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+FIRST, LAST = date(2025, 1, 1), date(2025, 12, 31)
+LIMIT_S, LIMIT_GB, LEAST_RATIO = 900.0, 8.0, 20.0
+
+
+def make(buildings: int) -> dict[str, float]:
+    """Generate the community, declare it, and carry registry and history into the lake of this process."""
+    from rich.console import Console
+
+    from energy_assets.contracts import METERS, READINGS_INTERVAL
+    from energy_assets.lake import Lake
+    from energy_assets.main_job import Step, carry_out
+    from energy_assets.settings import load_settings
+    from energy_assets.showcase import declare_community
+
+    settings = load_settings()
+    quiet = Console(quiet=True)
+    began = time.perf_counter()
+    declare_community(settings, buildings=buildings, households=0, first=FIRST, last=LAST, seed=0, console=quiet)
+    generated = time.perf_counter()
+    steps = [
+        Step(title="Meters and sites", job="registry"),
+        Step(title="Readings and weather", job="history", first=FIRST, last=LAST),
+    ]
+    carry_out(steps, settings=settings, console=quiet)
+    lake = Lake.from_settings(settings)
+    found = {
+        "generated_s": generated - began,
+        "landed_s": time.perf_counter() - generated,
+        "meters": float(lake.count(METERS)),
+        "readings": float(lake.count(READINGS_INTERVAL)),
+    }
+    lake.close()
+    return found
+
+
+def train() -> dict[str, float]:
+    """Run the job `training` once, and return its seconds and the peak memory of this process."""
+    import dagster as dg
+
+    from energy_assets.definitions import defs
+    from energy_assets.defs.resources import registry_from
+    from energy_assets.settings import load_settings
+
+    job = defs.resolve_job_def("training")
+    began = time.perf_counter()
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance, run_config=_quiet()).success
+    found = {"seconds": time.perf_counter() - began, "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    registry = registry_from(load_settings())
+    versions = [registry.described(name, alias="challenger") for name in registry.names()]
+    found["models"] = float(len(versions))
+    found["learned"] = float(sum(int(each.tags["training_rows"]) for each in versions if each))
+    return found
+
+
+def rivals(count: int) -> dict[str, Any]:
+    """Train one model of each of some meters, and compare it with the global one on nights that neither has seen."""
+    from energy_assets.contracts import METERS
+    from energy_assets.defs.features import features_of
+    from energy_assets.defs.models import training_issues
+    from energy_assets.defs.resources import registry_from
+    from energy_assets.lake import Lake
+    from energy_assets.models.archive import FULL
+    from energy_assets.models.evaluation import summary_of
+    from energy_assets.models.spec import SPECS
+    from energy_assets.models.training import train as train_one
+    from energy_assets.settings import load_settings
+
+    settings = load_settings()
+    lake, registry = Lake.from_settings(settings), registry_from(settings)
+    meters = lake.read(METERS).filter(pl.col("commodity") == "electricity").sort("meter_id")
+    chosen = meters[sorted(random.Random(1).sample(range(meters.height), min(count, meters.height)))]
+    champion = registry.load("load-electricity-60min", version=1)
+    issues = training_issues(lake, settings=settings)
+    own, shared, seconds = [], [], []
+    for meter in chosen.iter_slices(1):
+        features = features_of(lake, issues=issues, is_actual_allowed=True, meters=meter)
+        began = time.perf_counter()  # reading is left out: many at once would share it
+        trained = train_one(features, spec=SPECS["full"], seed=0, threads=settings.threads)
+        if isinstance(trained, str):
+            continue
+        seconds.append(time.perf_counter() - began)
+        unseen = features.filter(pl.col("issued_at_utc") >= trained.unseen_starts_at_utc)
+        unseen = unseen.filter(pl.col("energy_kwh").is_not_null(), pl.col("scale_kwh") > 0)
+        for into, model in ((own, trained.variants[FULL]), (shared, champion.variants[FULL])):
+            into.append(pl.concat([unseen.select("energy_kwh"), model.predict(unseen)], how="horizontal"))
+    lake.close()
+    return {
+        "sampled": len(seconds),
+        "seconds_a_meter": sum(seconds) / len(seconds),
+        "own": summary_of(pl.concat(own)),
+        "shared": summary_of(pl.concat(shared)),
+    }
+
+
+def child(action: str, *, home: Path, rows: int, matrix_gb: float) -> dict[str, Any]:
+    """Run one action in a process of its own and return what it found."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ENERGY_ASSETS_")} | {
+        "ENERGY_ASSETS_HOME": str(home),
+        "ENERGY_ASSETS_FIRST_DAY": FIRST.isoformat(),
+        "ENERGY_ASSETS_TRAINING_ROWS": str(rows),
+        "ENERGY_ASSETS_TRAINING_MEMORY_GB": str(matrix_gb),
+        "ENERGY_ASSETS_ACTUAL_WEATHER_AS_FORECAST": "true",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    command = [sys.executable, "-W", "ignore", __file__, "--action", action]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{action} failed:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--buildings", type=int, default=1449)
+    parser.add_argument("--rows", type=int, default=1_200_000)
+    parser.add_argument("--matrix-gb", type=float, default=4.0)
+    parser.add_argument("--meters", type=int, default=4, help="of which one model each is trained")
+    parser.add_argument("--action", default="")
+    arguments = parser.parse_args()
+    if arguments.action:
+        warnings.simplefilter("ignore")
+        action, _, number = arguments.action.partition(":")
+        actions: dict[str, Callable[[], dict[str, Any]]] = {
+            "make": lambda: make(int(number)),
+            "train": train,
+            "rivals": lambda: rivals(int(number)),
+        }
+        print(json.dumps(actions[action]()))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        common = {"home": Path(folder), "rows": arguments.rows, "matrix_gb": arguments.matrix_gb}
+        made = child(f"make:{arguments.buildings}", **common)
+        print(
+            f"{made['meters']:,.0f} meters, {made['readings']:,.0f} readings: made in {made['generated_s']:.0f} s, "
+            f"landed and cleaned in {made['landed_s']:.0f} s",
+            flush=True,
+        )
+        trained = child("train", **common)
+        print(
+            f"{trained['models']:.0f} models from {trained['learned']:,.0f} rows in {trained['seconds']:.0f} s, "
+            f"peak {trained['gb']:.2f} GB",
+            flush=True,
+        )
+        single = child(f"rivals:{arguments.meters}", **common)
+    return _judged(made, trained, single)
+
+
+def _judged(made: dict[str, Any], trained: dict[str, Any], single: dict[str, Any]) -> int:
+    each = trained["seconds"] / made["meters"]
+    ratio = single["seconds_a_meter"] / each
+    print(
+        f"one model per meter, {single['sampled']} sampled: {single['seconds_a_meter']:.1f} s a meter, "
+        f"{single['seconds_a_meter'] * made['meters'] / 3600:.1f} h for all; global {each:.3f} s a meter"
+    )
+    for name in ("nmae", "nrmse", "pinball", "coverage_80"):
+        if name in single["own"] and name in single["shared"]:
+            print(f"  {name:<12} global {single['shared'][name]:.4f}  one per meter {single['own'][name]:.4f}")
+    limits = [
+        ("seconds of training", trained["seconds"], LIMIT_S, trained["seconds"] / LIMIT_S),
+        ("GB at the peak", trained["gb"], LIMIT_GB, trained["gb"] / LIMIT_GB),
+        ("least times as long, one per meter", ratio, LEAST_RATIO, LEAST_RATIO / ratio),
+        ("error of global over one per meter", single["shared"]["nmae"] / single["own"]["nmae"], 1.0,
+         single["shared"]["nmae"] / single["own"]["nmae"]),
+    ]  # fmt: skip
+    for name, value, limit, share in limits:
+        print(f"{name:<40} {value:>9.2f}  limit {limit:<6g} ratio {share:.2f}")
+    return int(any(share > 1 for *_, share in limits))
+
+
+def _quiet() -> dict[str, object]:
+    return {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
