@@ -10,7 +10,15 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 ARGUMENTS = {
     "ledger": [["speed"], ["tamper"]],
-    "mqtt": [["throughput"], ["latency"], ["faults"]],
+    "mqtt": [
+        ["throughput"],
+        ["latency"],
+        ["faults"],
+        ["faults", "--broker", "embedded"],
+        ["arrival"],
+        ["sending"],
+        ["staging"],
+    ],
     "prices": [["speed"], ["settlement"]],
 }
 PARTS = (

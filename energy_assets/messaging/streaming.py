@@ -208,8 +208,11 @@ class Stream:
             if not chunk:
                 raise ConnectionLostError(f"{self._endpoint} closed the connection.")
             self._asked_at_s = None
-            for header, _, _, body in self._reader.feed(chunk):
-                self._take(header >> 4, body)
+            try:
+                for header, _, _, body in self._reader.feed(chunk):
+                    self._take(header >> 4, body)
+            except codec.ProtocolError as error:
+                raise ConnectionLostError(f"{self._endpoint}: {error}") from error
 
     def _take(self, kind: int, body: bytes) -> None:
         if kind == codec.PUBACK:
