@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from energy_assets.anomalies.calendar import SlotCalendar
+from energy_assets.anomalies.expectation import finite_mean
 from energy_assets.anomalies.grid import Floats, Grid, Ints
 from energy_assets.anomalies.limits import Limits
 from energy_assets.anomalies.points import POINT_SCHEMA, points, shown
@@ -96,7 +97,9 @@ def causes(scores: DayScores, *, actual: Floats, minute: Ints) -> Ints:
     night = (minute >= NIGHT_MINUTES[0]) | (minute < NIGHT_MINUTES[1])
     if night.any() and not night.all():
         by_night, by_day = z[:, night].mean(axis=1), z[:, ~night].mean(axis=1)
-        day[(by_night > 2) & (by_day < 0.5 * by_night)] = NIGHT
+        # As much by day is a higher baseload: in noise it may look less, because days are noisier than nights.
+        off_night, off_day = finite_mean(residual[:, night]), finite_mean(residual[:, ~night])
+        day[(by_night > 2) & (by_day < 0.5 * by_night) & (off_day < 0.5 * off_night)] = NIGHT
     fit = np.nan_to_num(scores.weekday_fit, nan=0.0)
     day[(fit > 0.5) & (fit < 1.6) & (z.mean(axis=1) > 0)] = WEEKEND
     clock = scores.parts["clock"].max(axis=1)

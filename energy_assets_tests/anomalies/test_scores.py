@@ -1,5 +1,7 @@
 """Scores: consumption faults are named on the days they happen, clean days are quiet, and nothing sees the future."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_assets.anomalies.calendar import SATURDAY, SUNDAY, WORKING_DAY, SiteCalendar, holidays_of, slot_calendar
+from energy_assets.anomalies.events import merge_flags
 from energy_assets.anomalies.flags import flag_day, judge
 from energy_assets.anomalies.grid import grids_of
 from energy_assets.anomalies.limits import Limits
@@ -191,3 +194,49 @@ def test_a_constant_offset_is_told_from_another_level() -> None:
     kwh[(DAY + 2) * 24 :] += 4
     flags = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY + 3, DAY + 6))
     assert flags.group_by("rule").len().sort("len").row(-1)[0] == "constant_offset"
+
+
+@pytest.mark.parametrize(
+    ("rise", "days"),
+    [
+        pytest.param(lambda day: 0.2 * (day >= 0), 7, id="a tenth more baseload, all at once"),
+        pytest.param(lambda day: 0.02 * np.maximum(day, 0), 21, id="a hundredth more baseload each day"),
+    ],
+)
+def test_a_baseload_that_rises_becomes_an_alert_within_weeks(
+    rise: Callable[[np.ndarray], np.ndarray], days: int
+) -> None:
+    kwh = clean_kwh(days=DAY + 2 + days)
+    kwh += rise(np.arange(len(kwh)) // 24 - DAY - 2)
+    rows = readings({"a": kwh})
+    window = days_from(DAY + 2, DAY + 1 + days)
+    found = judge(rows, meters=METERS_EMPTY, window=window)
+    events = merge_flags(found.flags, meters=METERS_EMPTY, as_of_utc=window.ends_at_utc, days=found.days)
+    alerts = events.filter("is_alert")
+    assert "level_change" in set(alerts["cause"]) | {"constant_offset"}
+    assert (alerts["excess_kwh"] > 0).all()
+    assert alerts.height > 0
+
+
+@pytest.mark.parametrize("is_alike", [pytest.param(True, id="peers explain it"), pytest.param(False, id="no peers")])
+def test_a_wrong_weather_feed_is_one_incident_and_not_one_event_a_building(*, is_alike: bool) -> None:
+    random = np.random.default_rng(5)
+    days = DAY + 4
+    temperature = 10 + 6 * random.standard_normal(days)
+    temperature[DAY + 2 :] = 6
+    heat = np.repeat(1 + 0.15 * np.maximum(15.5 - temperature, 0), 24)
+    rows = readings({f"m{n}": clean_kwh(days=days, seed=n) * heat for n in range(8)})
+    told = temperature.copy()
+    told[DAY + 2 :] = 15
+    hours = rows.filter(pl.col("meter_id") == "m0")["starts_at_utc"]
+    weather = pl.DataFrame({"starts_at_utc": hours, "temperature_c": np.repeat(told, 24)})
+    meters = rows.select("meter_id").unique().with_columns(
+        site_id=pl.lit("s"), interval_minutes=pl.lit(60),
+        commodity=pl.lit("heat") if is_alike else pl.format("heat {}", "meter_id"),
+    )  # fmt: skip
+    window = days_from(DAY + 2, DAY + 3)
+    found = judge(rows, meters=meters, window=window, weather=weather)
+    events = merge_flags(found.flags, meters=meters, as_of_utc=window.ends_at_utc, days=found.days)
+    alerts = events.filter("is_alert")
+    assert alerts.filter(pl.col("meter_id").is_not_null()).is_empty()
+    assert alerts["meters"].to_list() == ([] if is_alike else [8])
