@@ -130,11 +130,14 @@ def _sources(settings: Settings, lake: Lake, now: datetime) -> Iterator[Finding]
         )
     newest = dict(lake.query(Query.from_file("energy_assets.defs", "newest_of_sources")).iter_rows())
     for source in sources:
-        if not _is_there(source.path):
-            yield _trouble(
-                f"Source {source.name}: {source.path} does not exist",
-                remedy=f"Put it back, or stop reading it: rm {settings.sources_folder / source.name}.toml",
-            )
+        declared = settings.sources_folder / f"{source.name}.toml"
+        for key, path in source.files().items():
+            if not _is_there(path):
+                what = "" if key == "path" else f"{key} "
+                yield _trouble(
+                    f"Source {source.name}: {what}{path} does not exist",
+                    remedy=f"Put it back, mend {key} in {declared}, or stop reading it: rm {declared}",
+                )
         last = newest.get(source.name)
         if last is None:
             yield _trouble(

@@ -194,20 +194,15 @@ def weather_files(source: Source, *, sites: pl.DataFrame) -> WeatherFiles:
     The options `weather_observed` and `weather_forecast` name Parquet or CSV files, relative to the source's folder, in
     the columns of the contracts or in those that the file of the option `weather_mapping` declares.
     """
-    folder = source.path if source.path.is_dir() else source.path.parent
-
-    def named(option: str) -> Path | None:
-        value = source.options.get(option)
-        return None if value is None else folder / str(value)
-
+    files = source.files()
     return WeatherFiles(
         source=source.name,
         gepiii_folder=source.path if source.kind == "ashrae" else None,
         bdg2_file=bdg2_weather_file(source.path) if source.kind == "bdg2" else None,
         zones=dict(sites.filter(pl.col("source") == source.name).select("site_id", "timezone").iter_rows()),
-        observed=named("weather_observed"),
-        forecast=named("weather_forecast"),
-        mapping=named("weather_mapping"),
+        observed=files.get("weather_observed"),
+        forecast=files.get("weather_forecast"),
+        mapping=files.get("weather_mapping"),
     )
 
 

@@ -85,6 +85,19 @@ def test_a_source_that_went_away(home: Home) -> None:
     assert "ashrae.toml" in str(gone.remedy)
 
 
+def test_a_home_that_moved_has_its_sources_and_a_mapping_that_went_is_named(tmp_path: Path) -> None:
+    old = Home(tmp_path / "old")
+    outside = tmp_path / "mapping.toml"
+    declared = old.settings.sources_folder / "ashrae.toml"
+    declared.write_text(declared.read_text().replace("name =", f'mapping = "{outside}"\nname ='))
+    (tmp_path / "old").rename(tmp_path / "new")
+    settings = Settings(home=tmp_path / "new")
+    found = [each for each in findings(settings, now=old.now) if each.what.startswith("Source ashrae")]
+    assert [each.what for each in found if each.level == "trouble"] == [
+        f"Source ashrae: mapping {outside} does not exist"
+    ]
+
+
 def test_refused_rows_are_shown_by_reason_with_an_example(home: Home) -> None:
     lines = [f"0,0,{DAY} {hour:02d}:00:00,{100 + hour}" for hour in range(23)] + [f"0,0,{DAY} 23:00:00,many"]
     home.land(lines)

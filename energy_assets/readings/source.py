@@ -7,6 +7,7 @@ here reads a reading, and nothing here or in a parser touches the lake.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from energy_assets.errors import ConfigError
 from energy_assets.sql import Query
 
 Option = bool | int | float | str
+_FILE_OPTIONS = ("weather_observed", "weather_forecast", "weather_mapping")
 
 
 class Source(BaseModel):
@@ -39,6 +41,16 @@ class Source(BaseModel):
         0, description="How long after the end of an interval its reading can be known."
     )
     options: dict[str, Option] = Field(default_factory=dict, description="Settings of the parser, by name.")
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder in which it lies, where relative paths of its options start."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def files(self) -> dict[str, Path]:
+        """Return what it reads by the key that names it: its path, its mapping, and the files of its options."""
+        named = {"path": self.path} | ({} if self.mapping is None else {"mapping": self.mapping})
+        return named | {key: self.folder / str(self.options[key]) for key in _FILE_OPTIONS if key in self.options}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,23 +146,34 @@ def load_source(path: Path) -> Source:
         raise ConfigError(f"{path}: {_faults_of(error)}. Keys are: {', '.join(Source.model_fields)}.") from error
     if source.name != path.stem:
         raise ConfigError(f"{path}: key name is {source.name!r}; name the file {source.name}.toml or mend the key.")
-    located = {"path": path.parent / source.path}
+    located = {"path": _beside(path.parent, source.path)}
     if source.mapping is not None:
-        located["mapping"] = path.parent / source.mapping
+        located["mapping"] = _beside(path.parent, source.mapping)
     return source.model_copy(update=located)
 
 
 def save_source(folder: Path, source: Source) -> Path:
-    """Write `source` to `<folder>/<name>.toml` with absolute paths, replacing an earlier declaration; return the file.
+    """Write `source` to `<folder>/<name>.toml`, replacing an earlier declaration; return the file.
+
+    `folder` lies in the home. Paths into the home are written relative, so that it can be moved; others absolute.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
     fields = source.model_dump(mode="json", exclude_none=True, exclude={"options"})
-    fields |= {key: str(Path(fields[key]).resolve()) for key in ("path", "mapping") if key in fields}
+    home = folder.resolve().parent
+    fields |= {
+        key: _portable(Path(fields[key]), home=home, start=folder) for key in ("path", "mapping") if key in fields
+    }
     lines = [f"{key} = {_toml_value(value)}" for key, value in fields.items()]
-    if source.options:
-        lines += ["", "[options]", *(f"{_toml_value(key)} = {_toml_value(v)}" for key, v in source.options.items())]
+    options = {
+        key: _portable(Path(str(value)), home=home, start=source.folder)
+        if key in _FILE_OPTIONS and Path(str(value)).is_absolute()
+        else value
+        for key, value in source.options.items()
+    }
+    if options:
+        lines += ["", "[options]", *(f"{_toml_value(key)} = {_toml_value(v)}" for key, v in options.items())]
     target = folder / f"{source.name}.toml"
     draft = target.with_suffix(".toml.part")
     try:
@@ -160,6 +183,17 @@ def save_source(folder: Path, source: Source) -> Path:
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}. Check the folder and its rights.") from error
     return target
+
+
+def _portable(path: Path, *, home: Path, start: Path) -> str:
+    """Return a path as it is written down: from `start` where both lie in the home, else from the root."""
+    found, start = path.resolve(), start.resolve()
+    is_inside = found.is_relative_to(home) and start.is_relative_to(home)
+    return os.path.relpath(found, start) if is_inside else str(found)
+
+
+def _beside(folder: Path, path: Path) -> Path:
+    return Path(os.path.normpath(folder / path))
 
 
 def _toml_value(value: Option) -> str:

@@ -78,3 +78,35 @@ def test_a_missing_declaration_is_named(tmp_path: Path):
 def test_the_account_is_balanced_only_when_every_row_went_somewhere():
     assert Counts(rows_in=6, stored=3, duplicate=2, quarantined=1).is_balanced
     assert not Counts(rows_in=7, stored=3, duplicate=2, quarantined=1).is_balanced
+
+
+def test_a_home_that_is_moved_takes_its_sources_along(tmp_path: Path):
+    home, far = tmp_path / "home", tmp_path / "far.csv"
+    (home / "community" / "households").mkdir(parents=True)
+    inside = home / "community" / "households"
+    options = {"weather_observed": str(home / "community" / "w.csv"), "weather_forecast": "../f.csv", "note": str(home)}
+    save_source(
+        home / "sources",
+        Source(name="homes", kind="table", path=inside, mapping=inside / "m.toml", options=options),
+    )
+    save_source(home / "sources", Source(name="outside", kind="table", path=far))
+    home.rename(tmp_path / "moved")
+    moved, outside = load_sources(tmp_path / "moved" / "sources")
+    there = tmp_path / "moved" / "community"
+    assert moved.path == there / "households"
+    assert {key: path.resolve() for key, path in moved.files().items()} == {
+        "path": there / "households",
+        "mapping": there / "households" / "m.toml",
+        "weather_observed": there / "w.csv",
+        "weather_forecast": there / "f.csv",
+    }
+    assert moved.options["note"] == str(home)
+    assert outside.path == far
+
+
+def test_paths_into_a_home_that_is_reached_by_a_link_stay_whole(tmp_path: Path):
+    (tmp_path / "disk" / "gepiii").mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    save_source(tmp_path / "home" / "sources", Source(name="a", kind="ashrae", path=tmp_path / "home" / "gepiii"))
+    assert 'path = "../gepiii"' in (tmp_path / "disk" / "sources" / "a.toml").read_text()
+    assert load_sources(tmp_path / "home" / "sources")[0].path == tmp_path / "home" / "gepiii"
