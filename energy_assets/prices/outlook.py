@@ -15,13 +15,14 @@ import polars as pl
 from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.contracts.settlement import AMOUNT_UNITS_PER_CURRENCY
 from energy_assets.errors import ContractError
+from energy_assets.features.sun import sun_at
 from energy_assets.forecasts.outlook import LONGEST_DAYS, outlook
 from energy_assets.prices.days import Floats
 from energy_assets.prices.usage import DayUse
 
 RECENT_DAYS = 28
 _LEAST_READ = 0.9
-_LEAST_SUN = 0.05
+_LEAST_SUN_W_M2 = 20.0
 _SIDES = ("drawn", "fed")
 _LEVELS = ("q10", "q50", "q90")
 
@@ -114,22 +115,21 @@ def _fed_in(history: pl.DataFrame, *, first_day: date, days: int, latitude: floa
     """Return totals of what is fed in, in proportion to the sun that reaches the top of the air where that is known."""
     if latitude is None:
         return outlook(history, first_day=first_day, days=days).totals
-    seen = history["local_date"]
-    steady = history.with_columns(energy_kwh=pl.col("energy_kwh") / pl.Series(_sun(seen.dt.ordinal_day(), latitude)))
+    seen = pl.Series(_sun(history["local_date"], latitude=latitude))
+    steady = history.with_columns(energy_kwh=pl.col("energy_kwh") / seen)
     totals = outlook(steady, first_day=first_day, days=days, is_season_known=True).totals
     coming = pl.date_range(first_day, first_day + timedelta(days=days - 1), eager=True)
-    sun = _sun(coming.dt.ordinal_day(), latitude)
+    sun = _sun(coming, latitude=latitude)
     mean = pl.Series([float(sun[:span].mean()) for span in totals["days"]], dtype=pl.Float64)
     return totals.with_columns(pl.col(name) * mean for name in QUANTILE_COLUMNS)
 
 
-def _sun(day_of_year: pl.Series, latitude: float) -> Floats:
-    """Return a day's radiation at the top of the air, relative (FAO paper 56, equations 21 to 25); never nothing."""
-    day, phi = 2 * np.pi * day_of_year.to_numpy() / 365, np.radians(latitude)
-    nearness, declination = 1 + 0.033 * np.cos(day), 0.409 * np.sin(day - 1.39)
-    sunset = np.arccos(np.clip(-np.tan(phi) * np.tan(declination), -1, 1))
-    height = sunset * np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.sin(sunset)
-    return np.asarray(np.maximum(nearness * height, _LEAST_SUN), dtype=np.float64)
+def _sun(days: pl.Series, *, latitude: float) -> Floats:
+    """Return the light of local days on a level plane outside of the air, mean W/m2; never quite nothing."""
+    half_hours = days.dt.epoch("s").to_numpy()[:, None] // 60 + np.arange(15, 1440, 30)
+    sun = sun_at(half_hours, latitude=latitude, longitude=0.0)
+    light = sun.extraterrestrial_w_m2 * np.maximum(sun.elevation_sine, 0.0)
+    return np.asarray(np.maximum(light.mean(axis=1), _LEAST_SUN_W_M2), dtype=np.float64)
 
 
 def _rates(recent: pl.DataFrame) -> tuple[float, float, float]:
