@@ -142,6 +142,7 @@ def _land_files(
                 staging.begin(session, [batch])
                 for messages in read(file):
                     staging.add_frame(session, messages)
+                staging.require_messages(session, name=str(file))
                 counts = together(counts, _commit(landing, session, [batch]))
     return counts
 

@@ -33,7 +33,8 @@ def list_quarantine(
         Query.from_file("energy_assets.messaging", "quarantine_shown", source=source, reason=reason, examples=rows)
     )
     if found.is_empty():
-        console.print("Nothing is in quarantine.")
+        asked = "".join(f" {word} {name}" for word, name in (("of", source), ("for", reason)) if name is not None)
+        console.print(f"Nothing{asked} is in quarantine.", highlight=False)
         return
     table = Table("source", "reason", "rows", "newest, UTC", "example", title="Quarantine")
     for name, why, count, newest, examples in found.iter_rows():
@@ -60,9 +61,14 @@ def replay(source: SourceOption = None, reason: ReasonOption = None) -> None:
     lake = Lake.from_settings(settings)
     for each in wanted:
         done = replay_quarantine(lake, each, reason=reason, now=datetime.now(UTC))
+        if not done.rows:
+            why = "" if reason is None else f" for {reason}"
+            console.print(f"[bold]{each.name}[/]: nothing was refused{why}", highlight=False)
+            continue
         console.print(
             f"[bold]{each.name}[/]: {done.rows:,} rows read again; of their messages {done.stored:,} readings stored, "
-            f"{done.duplicate:,} duplicate, {done.quarantined:,} still refused, {done.ignored:,} ignored"
+            f"{done.duplicate:,} duplicate, {done.quarantined:,} still refused, {done.ignored:,} ignored",
+            soft_wrap=True,
         )
 
 

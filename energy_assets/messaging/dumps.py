@@ -6,11 +6,13 @@ helps in one place: `-v` puts a space between topic and payload, and topics may 
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -215,7 +217,7 @@ def lines_of(path: Path) -> Iterator[str]:
 def _frames(path: Path) -> Iterator[pl.DataFrame]:
     number, rest = 1, b""
     try:
-        for block in _blocks(path):
+        for block in _as_utf8(_blocks(path)):
             *lines, rest = (rest + block).split(b"\n")
             yield _frame(lines, number)
             number += len(lines)
@@ -237,6 +239,16 @@ def _blocks(path: Path) -> Iterator[bytes]:
         with gzip.open(file) if start.startswith(_GZIP) else nullcontext(file) as stream:
             while block := stream.read(_BLOCK_BYTES):
                 yield block
+
+
+def _as_utf8(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield text without its byte order mark, and what Windows wrote as UTF-16 as UTF-8."""
+    for number, block in enumerate(blocks):
+        if number == 0 and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            texts = codecs.iterdecode(chain([block], blocks), "utf-16", errors="replace")
+            yield from (text.encode() for text in texts)
+            return
+        yield block.removeprefix(codecs.BOM_UTF8) if number == 0 else block
 
 
 def _unpacked(file: BinaryIO) -> Iterator[bytes]:

@@ -351,9 +351,14 @@ def _read(path: Path) -> PayloadMapping:
     except OSError as error:
         names = ", ".join(sorted(each.stem for each in BUILT_IN.glob("*.toml")))
         raise ConfigError(f"{path} cannot be read: {error.strerror}. Give a TOML file, or one of {names}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is no text, so no mapping. Give a TOML file; `energy mapping show` has some."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}. Mend that line.") from error
     except ValidationError as error:
         raise ConfigError(
-            f"{found}: {faults_of(error)}. The format stands in energy_assets/messaging/payloads.py."
+            f"{found}: {faults_of(error)}. `energy mapping show tasmota` shows one that is right; "
+            f"the format stands in energy_assets/messaging/payloads.py."
         ) from error

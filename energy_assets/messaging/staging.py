@@ -162,6 +162,20 @@ def add_frame(connection: duckdb.DuckDBPyConnection, messages: pl.DataFrame) -> 
         connection.unregister("incoming_rows")
 
 
+def require_messages(connection: duckdb.DuckDBPyConnection, *, name: str) -> None:
+    """Look whether at least one line of a dump is a message.
+
+    Raises:
+        SourceError: none is: it is another kind of file, of which nothing should be kept.
+    """
+    found = _one(connection, "lines_read")
+    if found["lines"] and not found["messages"]:
+        raise SourceError(
+            f"{name}: none of its {found['lines']:,} lines is a message: JSON with topic and payload, or `topic "
+            "payload` as mosquitto_sub -v prints. Nothing of it was stored; of what -F printed, say the --format."
+        )
+
+
 def judge(connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str) -> Span:
     """Turn the messages into rows: readings, repeats among them, refusals, and messages that are ignored."""
     seen = frame(connection, query("topics_of_messages"))

@@ -136,7 +136,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "3 rows in = 1 stored + 0 duplicate + 2 quarantined + 0 ignored" in told(
         "ingest", "mqtt-dump", str(dump), "--mapping", str(mapping), "--name", "home"
     )
-    assert "nothing that was not landed already" in told(
+    assert "no message that was not landed already" in told(
         "ingest", "mqtt-dump", str(dump), "--mapping", str(mapping), "--name", "home"
     )
     shown = told("quarantine", "list")

@@ -1,9 +1,10 @@
 -- Refused rows by source and reason, with examples as they came; of MQTT messages topic and payload.
 SELECT source, reason, count(*) AS rows, max(available_at_utc) AS newest,
-       list(DISTINCT coalesce(topic || '  ' || message, payload))[1:$examples] AS examples
+       list(DISTINCT coalesce(topic || '  ' || message, CASE WHEN is_message THEN message END, payload))[1:$examples] AS examples
 FROM (
     SELECT *, CASE WHEN json_valid(payload) THEN json_extract_string(payload, '$.topic') END AS topic,
-           CASE WHEN json_valid(payload) THEN coalesce(json_extract_string(payload, '$.payload'), '') END AS message
+           CASE WHEN json_valid(payload) THEN coalesce(json_extract_string(payload, '$.payload'), '') END AS message,
+           coalesce(json_valid(payload) AND json_exists(payload, '$.arrived_at_us'), false) AS is_message
     FROM readings.quarantine
     WHERE ($source IS NULL OR source = $source) AND ($reason IS NULL OR reason = $reason)
 )

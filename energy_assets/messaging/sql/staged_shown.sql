@@ -1,4 +1,4 @@
-SELECT topic, meter_id, starts_at_utc, value, unit, reason, gone, is_repeat
+SELECT topic, meter_id, starts_at_utc, value, unit, reason, gone, is_repeat, left(payload, 80) AS message
 FROM temp.staged_rows AS staged
 JOIN temp.incoming_messages AS messages
     ON messages.batch = staged.batch AND messages.line_number = staged.line_number
