@@ -188,18 +188,34 @@ def test_mlflow_serves_the_store_of_the_settings(stand: Stand, tmp_path: Path) -
         assert store.execute("SELECT name FROM experiments ORDER BY name").fetchall() == [("Default",), ("load",)]
 
 
+HEAVY = ["dagster", "duckdb", "mlflow", "numpy", "pandas", "polars", "requests", "xgboost"]
+
+
+def loaded_after(code: str, *arguments: str) -> list[str]:
+    """Return what a fresh process prints, and which heavy libraries it holds then."""
+    told = f"{code}; import sys; print(*sorted({set(HEAVY)!r} & set(sys.modules)))"
+    command = [sys.executable, "-W", "ignore", "-c", told, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
 @pytest.mark.parametrize("name", ["up", "record"])
 def test_a_process_that_stays_carries_no_library_that_it_does_not_need(name: str) -> None:
-    heavy = "dagster duckdb mlflow numpy pandas polars requests xgboost"
     code = (
         "import sys; from energy_assets.cli import _MODULE_OF, load; load(_MODULE_OF[sys.argv[1]]);"
-        "import energy_assets.live, energy_assets.messaging.recorder, energy_assets.supervisor;"
-        f"print(*sorted(set({heavy!r}.split()) & set(sys.modules)))"
+        "import energy_assets.live, energy_assets.messaging.recorder, energy_assets.supervisor"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, name], capture_output=True, text=True, check=True
+    assert loaded_after(code, name) == []
+
+
+def test_what_prepares_the_platform_is_a_process_that_ends(tmp_path: Path) -> None:
+    code = (
+        "import sys; from energy_assets.cli.jobs import _prepared; from energy_assets.settings import Settings;"
+        "from energy_assets.supervisor import apart;"
+        "services, _ = apart(_prepared, Settings(home=sys.argv[1]));"
+        "print(*(each.name for each in services))"
     )
-    assert done.stdout.split() == []
+    assert loaded_after(code, str(tmp_path)) == ["broker", "recorder", "publisher"]
+    assert (tmp_path / "dagster" / "history" / "runs.db").is_file()
 
 
 def test_energy_up_says_which_port_is_taken(tmp_path: Path) -> None:
