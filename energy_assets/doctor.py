@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-import polars as pl
 from rich.console import Console
 from rich.markup import escape
 
 from energy_assets import contracts
 from energy_assets.errors import EnergyAssetsError
 from energy_assets.lake import Lake
+from energy_assets.parsing.account import account_of
 from energy_assets.readings.source import load_sources
 from energy_assets.settings import CONFIG_NAME, Settings
 from energy_assets.sql import Query
@@ -155,16 +155,15 @@ def _sources(settings: Settings, lake: Lake, now: datetime) -> Iterator[Finding]
 
 def _accounts(_settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]:
     for what, table in (("Readings", contracts.READINGS_LANDINGS), ("Weather", contracts.WEATHER_LANDINGS)):
-        parts = lake.read(table).select(pl.sum("rows_in", "stored", "duplicate", "quarantined")).row(0)
-        if parts[0] != sum(parts[1:]):
+        account = account_of(lake.read(table))
+        if not account.is_balanced:
+            batches = ", ".join(account.unbalanced["batch_id"].unique().sort().head(3))
             yield _trouble(
-                f"{what}: {parts[0]:,} rows came in, {sum(parts[1:]):,} are accounted for",
+                f"{what}: {account.statement}; rows are gone in {batches}",
                 remedy="Land the source again (`energy backfill FIRST`); if it stays, it is a fault: please report it.",
             )
         else:
-            yield _good(
-                f"{what}: {parts[0]:,} rows in = {parts[1]:,} stored + {parts[2]:,} repeats + {parts[3]:,} refused",
-            )
+            yield _good(f"{what}: {account.statement}")
 
 
 def _quarantine(_settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]:

@@ -65,7 +65,7 @@ def test_a_landed_source_is_well_and_what_is_missing_has_a_remedy(home: Home) ->
         levels([each for each in everything if each.what.startswith(("Lake", "Readings", "Clock", "MLflow"))])
         == ["good"] * 4
     )
-    assert "24 rows in = 24 stored + 0 repeats + 0 refused" in home.found("Readings")[0].what
+    assert "24 rows in = 24 stored + 0 duplicate + 0 quarantined" in home.found("Readings")[0].what
     assert levels(home.found("Model load-electricity-60min has no champion")) == ["trouble"]
     assert levels(home.found("Nightly run: there was none")) == ["trouble"]
     assert all(each.remedy for each in everything if each.level != "good")

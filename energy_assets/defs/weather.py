@@ -20,6 +20,7 @@ from energy_assets.defs.contract_checks import checked_window, contract_checks
 from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, run_message, table_of
 from energy_assets.lake import Lake
+from energy_assets.parsing.account import account_of
 from energy_assets.readings.source import load_sources
 from energy_assets.settings import Settings
 from energy_assets.weather.alignment import LARGEST_FIT_H, clock_fit
@@ -92,17 +93,10 @@ def every_weather_row_is_accounted_for(
     """Rows in = stored + duplicate + quarantined for every batch, and the table holds the hours that they became."""
     window = checked_window(context)
     landings = lake.read(WEATHER_LANDINGS, window).filter(pl.col("subject") == WEATHER_OBSERVED.name)
-    rows_in, stored, duplicate, quarantined, hours = landings.select(
-        pl.sum("rows_in", "stored", "duplicate", "quarantined", "hours")
-    ).row(0)
-    held = lake.count(WEATHER_OBSERVED, window)
-    is_balanced = landings.filter(
-        pl.col("rows_in") != pl.col("stored") + pl.col("duplicate") + pl.col("quarantined")
-    ).is_empty()
-    parts = f"{stored:,} stored (as {hours:,} hours) + {duplicate:,} duplicate + {quarantined:,} quarantined"
-    told = f"{rows_in:,} rows in = {parts}"
+    account, hours, held = account_of(landings), int(landings["hours"].sum()), lake.count(WEATHER_OBSERVED, window)
+    told = f"{account.statement}; stored as {hours:,} hours"
     return dg.AssetCheckResult(
-        passed=is_balanced and held == hours,
+        passed=account.is_balanced and held == hours,
         description=told if held == hours else f"{told}; the table holds {held:,} hours: land these days again",
         metadata={"account": table_of(_account_of(landings, WEATHER_OBSERVED))},
     )

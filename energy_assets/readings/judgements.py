@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from energy_assets.parsing.account import account_of, unaccounted
+
 ENOUGH_FRACTION = 0.9
 
 
@@ -23,11 +25,9 @@ def judge_account(account: pl.DataFrame) -> Judgement:
 
     `account` has source, rows_in, stored, duplicate, quarantined and rows_held, a row per source.
     """
-    gone = pl.col("rows_in") - pl.col("stored") - pl.col("duplicate") - pl.col("quarantined")
-    judged = account.with_columns(unaccounted=gone, not_held=pl.col("stored") - pl.col("rows_held"))
+    judged = account.with_columns(unaccounted=unaccounted(), not_held=pl.col("stored") - pl.col("rows_held"))
     wrong = judged.filter((pl.col("unaccounted") != 0) | (pl.col("not_held") != 0))
-    total = account.select(pl.col("rows_in", "stored", "duplicate", "quarantined").sum()).row(0)
-    statement = "{:,} rows in = {:,} stored + {:,} duplicate + {:,} quarantined".format(*total)
+    statement = account_of(account).statement
     if wrong.height:
         statement += f"; wrong for {', '.join(wrong['source'])}: land their days again"
     return Judgement(holds=wrong.is_empty(), statement=statement, rows=wrong if wrong.height else judged)

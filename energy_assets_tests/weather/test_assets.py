@@ -84,7 +84,7 @@ def test_a_night_lands_yesterday_and_what_was_forecast_at_midnight(platform: Pla
     silent = judged(result)["every_site_has_weather"]
     account = judged(result)["every_weather_row_is_accounted_for"]
     assert account.passed
-    assert account.description == "24 rows in = 24 stored (as 24 hours) + 0 duplicate + 0 quarantined"
+    assert account.description == "24 rows in = 24 stored + 0 duplicate + 0 quarantined; stored as 24 hours"
     assert not silent.passed
     assert silent.severity == dg.AssetCheckSeverity.WARN
     assert "homes.nowhere" in (silent.description or "")

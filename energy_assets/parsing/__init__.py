@@ -1,0 +1,1 @@
+"""What readings and weather share in taking in other people's files: the bytes, the lines, the stamps, the account."""
