@@ -92,3 +92,17 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip(f"{REAL_DATA_VARIABLE} names no folder: the real data sets are not part of the project")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def settled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a village whose month is settled in one run, its lake closed; copy it before you write to it."""
+    from energy_assets_tests.prices.month import FIRST, LAST, Village
+
+    village = Village(tmp_path_factory.mktemp("settled"))
+    village.furnish()
+    done = village.settle(FIRST, LAST)
+    assert done.success
+    assert all(check.passed for check in done.get_asset_check_evaluations())
+    village.lake.close()
+    return village.settings.home

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from energy_assets.ledger import verifier
-from energy_assets_tests.prices.month import FIRST, LAST, Village
 
 ROOT = Path(__file__).parents[2]
 ENTRY = {"type": "price_curve", "zone": "ZONE", "date": "2026-03-20", "revision": 0, "prices": [1, 2, 3]}
@@ -46,15 +45,12 @@ def run(script: str, *, folder: Path, expect: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A platform that has settled a month, in `home`, and the verifier beside it."""
     if missing := [tool for tool in ("openssl", "xxd") if shutil.which(tool) is None]:
         pytest.skip(f"the page uses {missing}, which this machine has not")
     path = tmp_path_factory.mktemp("page")
-    village = Village(path / "home")
-    village.furnish()
-    assert village.settle(FIRST, LAST).success
-    village.lake.close()
+    shutil.copytree(settled_home, path / "home")
     shutil.copy(verifier.__file__, path / "verifier.py")
     return path
 

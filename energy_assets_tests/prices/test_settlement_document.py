@@ -9,17 +9,12 @@ import sys
 from pathlib import Path
 
 from energy_assets.prices.zones import load_zone
-from energy_assets_tests.prices.month import FIRST, LAST, Village
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settlement.md").read_text("utf-8")
 
 
 def printed(home: Path) -> str:
-    """Settle the village's month and return what the command of the page prints."""
-    village = Village(home)
-    village.furnish()
-    assert village.settle(FIRST, LAST).success
-    village.lake.close()
+    """Return what the command of the page prints of a settled month."""
     (command,) = re.findall(r"^    energy (settlement show PREMISE --month \S+)", PAGE, flags=re.MULTILINE)
     done = subprocess.run(
         [Path(sys.executable).parent / "energy", *command.replace("PREMISE", "c").split()],
@@ -33,9 +28,9 @@ def printed(home: Path) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
 
 
-def test_the_bill_of_the_page_is_what_the_command_prints(tmp_path: Path) -> None:
+def test_the_bill_of_the_page_is_what_the_command_prints(settled_home: Path) -> None:
     (shown,) = re.findall(r"^```\n(.*?)\n```$", PAGE, flags=re.MULTILINE | re.DOTALL)
-    assert printed(tmp_path) == shown
+    assert printed(settled_home) == shown
 
 
 def test_the_zone_file_of_the_page_is_read(tmp_path: Path) -> None:
@@ -46,10 +41,3 @@ def test_the_zone_file_of_the_page_is_read(tmp_path: Path) -> None:
     assert (zone.community.rule, zone.community.key) == ("mid_market", "dynamic")
     assert zone.community.shares == {"north.hall": 3}
     assert (zone.bill.fixed_charge, zone.bill.peak_cost_per_kw) == (6.0, 0.5)
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        sys.stdout.write(printed(Path(folder)) + "\n")
