@@ -160,12 +160,15 @@ def correction_of(scores: Scores) -> Correction:
             of_lead=np.zeros((1, levels), np.float32), meters=(), of_meter=np.zeros((0, levels), np.float32)
         )
     weight = 0.5 ** ((scores.issue_day.max() - scores.issue_day) / HALF_LIFE_DAYS)
-    pooled = _weighted_levels(scores.score, weight)
-    of_lead = np.tile(pooled, (int(scores.lead_day.max()) + 1, 1))
-    for lead in range(len(of_lead)):
-        own = scores.lead_day == lead
-        if own.sum() >= _LEAST_ROWS:
-            of_lead[lead] = _weighted_levels(scores.score[own], weight[own])
+    of_leads = [scores.lead_day == lead for lead in range(int(scores.lead_day.max()) + 1)]
+    alone = [own.sum() >= _LEAST_ROWS for own in of_leads]
+    pooled = None if all(alone) else _weighted_levels(scores.score, weight)
+    of_lead = np.stack(
+        [
+            _weighted_levels(scores.score[own], weight[own]) if is_enough or pooled is None else pooled
+            for own, is_enough in zip(of_leads, alone, strict=True)
+        ]
+    )
     left = scores.score - of_lead[scores.lead_day]
     meters, inverse = np.unique(scores.meter, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
