@@ -63,7 +63,7 @@ def _arrivals(lake: Lake, port: int, *, first: int) -> Sequence[float]:
                 sender.send([_message(number, value)])
             for value in _landed_values(lake) & (sent_at_s.keys() - took_s.keys()):
                 took_s[value] = time.monotonic() - sent_at_s[value]
-            time.sleep(0.3)
+            sender.idle(0.3)
     return list(took_s.values())
 
 

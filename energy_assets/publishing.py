@@ -224,12 +224,12 @@ class Publisher:
                             yield now, count
                         due = min(now + timedelta(seconds=every_s), _next_slot(now))
                         self._report(now, due, published=count)
-                        _wait(clock, due, is_over)
+                        _wait(clock, due, is_over, pause=sender.idle)
             except (LakeError, SourceError) as error:
                 _LOG.warning("%s Trying again in %.0f s.", error, every_s)
                 due = clock() + timedelta(seconds=every_s)
                 self._report(clock(), due, published=0, trouble=str(error))
-                _wait(clock, due, is_over)
+                _wait(clock, due, is_over, pause=time.sleep)
 
     def _report(self, now: datetime, due: datetime, *, published: int, trouble: str | None = None) -> None:
         Health(looked_at_utc=now.isoformat(), due_at_utc=due.isoformat(), published=published, trouble=trouble).keep(
@@ -238,22 +238,25 @@ class Publisher:
 
     def _publish(self, sender: Sender, *, now: datetime) -> int:
         changed = self.memory.changed(publications(self.lake, now=now, zone=self.zone))
+        refused_before = len(sender.refused)
         sender.send(
             Outgoing(number=number, topic=each.topic, payload=each.payload.encode(), is_retained=each.is_retained)
             for number, each in enumerate(changed)
         )
         sender.settle(within_s=_SETTLED_WITHIN_S)
-        waiting = set(sender.under_way)
+        waiting = {*sender.under_way, *sender.refused[refused_before:]}
         acknowledged = [each for number, each in enumerate(changed) if number not in waiting]
         self.memory.remember(acknowledged)
         if waiting:
-            _LOG.warning("%d of %d messages were not acknowledged in time", len(waiting), len(changed))
+            _LOG.warning("%d of %d messages were not acknowledged in time, or refused", len(waiting), len(changed))
         return len(acknowledged)
 
 
-def _wait(clock: Callable[[], datetime], until: datetime, is_over: Callable[[], bool]) -> None:
+def _wait(
+    clock: Callable[[], datetime], until: datetime, is_over: Callable[[], bool], *, pause: Callable[[float], None]
+) -> None:
     while not is_over() and clock() < until:
-        time.sleep(_LOOKED_EVERY_S)
+        pause(_LOOKED_EVERY_S)
 
 
 def _series(rows: pl.DataFrame, *, flow: str) -> str:

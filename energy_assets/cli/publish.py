@@ -39,17 +39,19 @@ def publish(
         console.print(trouble or "The publisher is well.", highlight=False, soft_wrap=True)
         raise typer.Exit(1 if trouble else 0)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    stopped: list[int] = []
     publisher = Publisher(
         lake=Lake.from_settings(settings),
         memory=Memory(settings.home / "mqtt" / "published.json"),
-        connect=lambda: Sender(endpoint_of(settings), client_id=client_id, version=settings.mqtt_version),
+        connect=lambda: Sender(
+            endpoint_of(settings), client_id=client_id, version=settings.mqtt_version, is_over=lambda: bool(stopped)
+        ),
         health_file=health_file,
         zone=zone,
     )
     if once:
         console.print(f"{publisher.publish_once(now=datetime.now(UTC)):,} messages published", highlight=False)
         return
-    stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
     for at, count in publisher.publish_on(

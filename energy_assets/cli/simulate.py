@@ -48,9 +48,9 @@ def simulate(
     """Send what households would over MQTT, live or in haste, with faults on demand."""
     from energy_assets.messaging.endpoint import endpoint_of
     from energy_assets.messaging.ledger_file import LedgerFile
+    from energy_assets.messaging.sending import Sender
     from energy_assets.messaging.simulation import Plan
     from energy_assets.messaging.simulation import rounds as rounds_of
-    from energy_assets.messaging.streaming import Stream
 
     if rounds is None and as_fast:
         raise ConfigError("As fast as the broker takes it has no end of its own: give --rounds.")
@@ -72,29 +72,29 @@ def simulate(
     began, sent = 0.0, 0
     with (
         LedgerFile(ledger) as book,
-        Stream(
+        Sender(
             endpoint_of(settings),
             client_id=client_id,
             version=settings.mqtt_version,
             is_over=lambda: bool(stopped),
-        ) as stream,
+        ) as sender,
     ):
         for one in rounds_of(plan):
             began = began or time.monotonic()  # the first round comes when a month of loads was made
             due = began + (one.at - first_at) / timedelta(seconds=1)
             per_message = 0.0 if as_fast else spread / max(1, len(one.messages))
-            gone = stream.send(one.messages) if as_fast else 0
+            gone = sender.send(one.messages) if as_fast else 0
             for message in () if as_fast else one.messages:
-                stream.idle(due + gone * per_message - time.monotonic())
-                gone += stream.send([message])
+                sender.idle(due + gone * per_message - time.monotonic())
+                gone += sender.send([message])
             sent += gone
             book.add(_of(one, gone))
             if stopped:
                 break
-        stream.settle(within_s=60)
-        book.forget([*stream.under_way, *stream.refused])
+        sender.settle(within_s=60)
+        book.forget([*sender.under_way, *sender.refused])
         seconds = time.monotonic() - began
-        acknowledged = stream.acknowledged
+        acknowledged = sender.acknowledged
     console.print(
         f"{sent:,} messages of {meters:,} meters sent in {seconds:,.1f} s ({sent / max(seconds, 1e-9):,.0f}/s), "
         f"{acknowledged:,} acknowledged",

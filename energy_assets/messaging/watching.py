@@ -18,11 +18,10 @@ from energy_assets.errors import SourceError
 from energy_assets.messaging import staging
 from energy_assets.messaging.endpoint import Endpoint
 from energy_assets.messaging.payloads import BUILT_IN, PayloadMapping, load_payload_mapping
-from energy_assets.messaging.sending import client_of
 from energy_assets.sql import Query
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import MQTTMessage
+    from paho.mqtt.client import Client, MQTTMessage
 
 _LOOKED_EVERY_S = 0.3
 _MOST_AT_ONCE = 2_000
@@ -49,7 +48,7 @@ def watch(
     """
     decoder = mapping_of(mapping)
     arrived: queue.Queue[tuple[datetime, MQTTMessage]] = queue.Queue()
-    client = client_of(endpoint, version=version)
+    client = _client_of(endpoint, version=version)
     client.on_connect = lambda connected, *_: connected.subscribe([(each, 1) for each in filters])
     client.on_message = lambda _client, _data, message: arrived.put((datetime.now(UTC), message))
     try:
@@ -138,3 +137,22 @@ def _taken(arrived: queue.Queue[tuple[datetime, MQTTMessage]]) -> Iterator[tuple
             yield arrived.get_nowait()
     except queue.Empty:
         return
+
+
+def _client_of(endpoint: Endpoint, *, version: str) -> Client:
+    """Return a client that shows the endpoint's user, password and certificates; it is not connected yet.
+
+    Raises:
+        ConfigError: password or certificates cannot be read.
+    """
+    import paho.mqtt.client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    protocol = mqtt.MQTTv5 if version == "5" else mqtt.MQTTv311
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+    if endpoint.user_name is not None:
+        client.username_pw_set(endpoint.user_name, endpoint.password())
+    context = endpoint.tls_context()
+    if context is not None:
+        client.tls_set_context(context)
+    return client

@@ -29,6 +29,7 @@ def test_what_a_session_has_not_seen_survives_the_kill_of_the_broker(tmp_path: P
             pass
         with Sender(embedded.endpoint, client_id="s", version="3.1.1") as sender:
             sender.send(outgoing(0, 500))
+            assert sender.settle(within_s=10)
         assert (sender.acknowledged, sender.under_way) == (500, [])
         time.sleep(1.2)  # the store is synced every second
         embedded.stop(signal.SIGKILL)

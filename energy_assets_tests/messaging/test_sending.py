@@ -1,4 +1,4 @@
-"""Streams: as many under way as the broker takes, a no is not an acknowledgement, and losses are sent again."""
+"""Senders: as many under way as the broker takes, a no is not an acknowledgement, and losses are sent again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 from energy_assets.errors import SourceError
 from energy_assets.messaging.codec import PacketReader, publish_packet, server_receive_maximum
 from energy_assets.messaging.endpoint import Endpoint
-from energy_assets.messaging.sending import Outgoing
+from energy_assets.messaging.sending import Outgoing, Sender
 from energy_assets.messaging.session import RefusedError
-from energy_assets.messaging.streaming import Stream
 from energy_assets_tests.messaging.brokers import Mosquitto, free_port, needs_mosquitto
 from energy_assets_tests.messaging.embedded import Embedded
 from energy_assets_tests.messaging.listening import listening
@@ -65,11 +64,11 @@ def test_no_more_are_under_way_than_the_broker_takes_and_a_no_is_told() -> None:
             broker.send(b"\x40\x03\x00\x04\x10")
 
         thread = scripted(broker, script)
-        with Stream(broker.endpoint, client_id="s", version="5") as stream:
-            assert stream.send(outgoing(70, 74)) == 4
-            assert stream.settle(within_s=5)
+        with Sender(broker.endpoint, client_id="s", version="5") as sender:
+            assert sender.send(outgoing(70, 74)) == 4
+            assert sender.settle(within_s=5)
         thread.join()
-    assert (stream.acknowledged, stream.refused, stream.under_way) == (3, [71], [])
+    assert (sender.acknowledged, sender.refused, sender.under_way) == (3, [71], [])
 
 
 def test_what_was_under_way_is_sent_again_on_the_next_connection() -> None:
@@ -88,12 +87,12 @@ def test_what_was_under_way_is_sent_again_on_the_next_connection() -> None:
                     broker.connection.close()
 
         thread = scripted(broker, script)
-        with Stream(broker.endpoint, client_id="s", version="3.1.1") as stream:
-            stream.send([Outgoing(number=each, topic="t", payload=b"%d" % each) for each in range(3)])
-            assert stream.settle(within_s=10)
+        with Sender(broker.endpoint, client_id="s", version="3.1.1") as sender:
+            sender.send([Outgoing(number=each, topic="t", payload=b"%d" % each) for each in range(3)])
+            assert sender.settle(within_s=10)
             thread.join()
     assert payloads == [[b"0", b"1", b"2"], [b"0", b"2"]]
-    assert stream.acknowledged == 3
+    assert sender.acknowledged == 3
 
 
 def test_a_refusal_and_an_absent_broker_are_named() -> None:
@@ -104,11 +103,11 @@ def test_a_refusal_and_an_absent_broker_are_named() -> None:
             broker.send(b"\x20\x02\x00\x05")
 
         thread = scripted(broker, script)
-        stream = Stream(broker.endpoint, client_id="s", version="3.1.1")
-        with pytest.raises(RefusedError, match="this user is not allowed"), stream:
+        sender = Sender(broker.endpoint, client_id="s", version="3.1.1")
+        with pytest.raises(RefusedError, match="this user is not allowed"), sender:
             pass
         thread.join()
-    nobody = Stream(Endpoint(host="127.0.0.1", port=free_port()), client_id="s", version="5", patience_s=0.2)
+    nobody = Sender(Endpoint(host="127.0.0.1", port=free_port()), client_id="s", version="5", patience_s=0.2)
     with pytest.raises(SourceError, match="name another by ENERGY_ASSETS_MQTT_BROKER"), nobody:
         pass
 
@@ -116,15 +115,15 @@ def test_a_refusal_and_an_absent_broker_are_named() -> None:
 def test_once_it_is_over_nothing_waits_for_a_broker_that_is_gone(tmp_path: Path) -> None:
     over: list[int] = []
     with Embedded(tmp_path) as embedded:
-        stream = Stream(embedded.endpoint, client_id="s", version="3.1.1", most_under_way=5, is_over=lambda: bool(over))
-        with stream:
+        sender = Sender(embedded.endpoint, client_id="s", version="3.1.1", most_under_way=5, is_over=lambda: bool(over))
+        with sender:
             embedded.stop(signal.SIGKILL)
             threading.Timer(0.5, over.append, [1]).start()
             began = time.monotonic()
-            assert stream.send(outgoing(0, 100)) == 5
-            stream.idle(60)
+            assert sender.send(outgoing(0, 100)) == 5
+            sender.idle(60)
             assert time.monotonic() - began < 5
-        assert stream.under_way == [0, 1, 2, 3, 4]
+        assert sender.under_way == [0, 1, 2, 3, 4]
         embedded.start()
 
 
@@ -132,11 +131,11 @@ def test_once_it_is_over_nothing_waits_for_a_broker_that_is_gone(tmp_path: Path)
 def test_retained_messages_and_an_mqtt_5_broker(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker", inflight=20) as broker:
         endpoint = Endpoint(host="127.0.0.1", port=broker.port)
-        with Stream(endpoint, client_id="s", version="5") as stream:
-            stream.send([Outgoing(number=1, topic="kept", payload=b"yes", is_retained=True)])
-            stream.send(outgoing(0, 3_000))
-            assert stream.settle(within_s=10)
-        assert stream.acknowledged == 3_001
+        with Sender(endpoint, client_id="s", version="5") as sender:
+            sender.send([Outgoing(number=1, topic="kept", payload=b"yes", is_retained=True)])
+            sender.send(outgoing(0, 3_000))
+            assert sender.settle(within_s=10)
+        assert sender.acknowledged == 3_001
         with listening(broker.port, "kept") as listener:
             assert listener.wait_for(1) == [("kept", b"yes", True)]
 
@@ -148,19 +147,19 @@ def test_nothing_is_lost_when_recorder_and_embedded_broker_are_killed(tmp_path: 
         spool = tmp_path / "spool"
         with RecorderProcess(spool, embedded.port, version="3.1.1") as recorder:
             recorder.await_recording()
-            with Stream(embedded.endpoint, client_id="s", version="3.1.1") as stream:
+            with Sender(embedded.endpoint, client_id="s", version="3.1.1") as sender:
                 for part in range(3):
                     killed = threading.Timer(0.1, embedded.stop if part != 1 else recorder.stop, [signal.SIGKILL])
                     killed.start()
                     sent = threading.Thread(
-                        target=stream.send, args=[outgoing(part * messages // 3, (part + 1) * messages // 3)]
+                        target=sender.send, args=[outgoing(part * messages // 3, (part + 1) * messages // 3)]
                     )
                     sent.start()
                     killed.join()
                     (embedded if part != 1 else recorder).start()
                     sent.join()
-                assert stream.settle(within_s=20)
-            assert stream.acknowledged >= messages
+                assert sender.settle(within_s=20)
+            assert sender.acknowledged >= messages
             recorder.await_recording()
             found = await_numbers(spool, set(range(messages)), within_s=30)
     assert set(found) == set(range(messages))
