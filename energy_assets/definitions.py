@@ -8,6 +8,7 @@ from energy_assets.defs import (
     drift,
     features,
     forecasts,
+    horizons,
     ledger,
     marts,
     metering,
@@ -31,6 +32,7 @@ _CHECKED = (
     features,
     models,
     forecasts,
+    horizons,
     drift,
     anomalies,
     wholesale,
@@ -45,8 +47,8 @@ _CHECKED = (
 defs = dg.Definitions(
     assets=dg.load_assets_from_package_module(domains),
     asset_checks=[check for domain in _CHECKED for check in domain.checks],
-    jobs=[weather.weather_issue, *JOBS],
-    schedules=SCHEDULES,
+    jobs=[weather.weather_issue, *JOBS, *horizons.JOBS],
+    schedules=[*SCHEDULES, *horizons.SCHEDULES],
     sensors=[*SENSORS, drift.drift, AUTOMATION],
     resources=RESOURCES,
     # Steps in one process: a step starts in 10 ms instead of seconds, and runs go side by side by the queue.

@@ -6,8 +6,10 @@ When data breaks a contract, mend the code or change the meaning on purpose; a c
 from energy_assets.contracts.anomalies import ANOMALIES_DAYS, ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
 from energy_assets.contracts.features import FEATURES_LOAD
 from energy_assets.contracts.forecasts import (
+    FORECASTS_AHEAD,
     FORECASTS_EVIDENCE,
     FORECASTS_LOAD,
+    FORECASTS_OUTLOOK,
     FORECASTS_PEAKS,
     FORECASTS_RECIPES,
     FORECASTS_SKILL,
@@ -82,6 +84,8 @@ TABLES: tuple[Table, ...] = (
     FORECASTS_RECIPES,
     FORECASTS_EVIDENCE,
     FORECASTS_SKILL,
+    FORECASTS_OUTLOOK,
+    FORECASTS_AHEAD,
     ANOMALIES_FLAGS,
     ANOMALIES_DAYS,
     ANOMALIES_EVENTS,
@@ -115,8 +119,10 @@ __all__ = [
     "ANOMALIES_FLAGS",
     "ANOMALIES_RANKING",
     "FEATURES_LOAD",
+    "FORECASTS_AHEAD",
     "FORECASTS_EVIDENCE",
     "FORECASTS_LOAD",
+    "FORECASTS_OUTLOOK",
     "FORECASTS_PEAKS",
     "FORECASTS_RECIPES",
     "FORECASTS_SKILL",

@@ -154,3 +154,41 @@ FORECASTS_SKILL = Table(
     window_column="window_start_utc",
     sorted_by=("model", "node_id", "window_start_utc"),
 )
+
+FORECASTS_OUTLOOK = Table(
+    schema="forecasts",
+    name="outlook",
+    description="Energy of every meter over the next ninety local days, day by day and in all, each with its range.",
+    columns=(
+        text("meter_id", "Meter"),
+        time("issued_at_utc", "Midnight that ends the readings it was made from"),
+        day("local_date", "First local day"),
+        integer("days", "How many days together: 1, or the first 7, 30, 60 or 90", 1, "a day at least"),
+        *_quantiles("the energy", "kWh"),
+        number("usual_kwh", "As many days like the mean one of the four weeks before: what it is measured against"),
+    ),
+    key=("meter_id", "issued_at_utc", "local_date", "days"),
+    window_column="issued_at_utc",
+    sorted_by=("meter_id", "issued_at_utc", "local_date"),
+    row_rules=(_IN_ORDER,),
+)
+
+FORECASTS_AHEAD = Table(
+    schema="forecasts",
+    name="ahead",
+    description="The next intervals of every meter and their sum over three hours, from readings up to a moment ago.",
+    columns=(
+        text("meter_id", "Meter"),
+        time("issued_at_utc", "Everything that was used was known at this instant"),
+        time("starts_at_utc", "Start of the interval, or of the sum"),
+        integer("minutes", "Length: that of the meter's interval, or of all intervals together", 1, "a minute"),
+        *_quantiles("the energy", "kWh"),
+        text("method", "What made the interval; `sum` of all together", allowed=METHODS),
+        text("reason", "Why no better rung served", nullable=True),
+    ),
+    key=("meter_id", "issued_at_utc", "starts_at_utc", "minutes"),
+    window_column="issued_at_utc",
+    partitioned_by=("year(issued_at_utc)", "month(issued_at_utc)"),
+    sorted_by=("meter_id", "issued_at_utc", "starts_at_utc"),
+    row_rules=(_IN_ORDER,),
+)

@@ -8,8 +8,10 @@ import polars as pl
 
 from energy_assets.contracts import (
     FEATURES_LOAD,
+    FORECASTS_AHEAD,
     FORECASTS_EVIDENCE,
     FORECASTS_LOAD,
+    FORECASTS_OUTLOOK,
     FORECASTS_PEAKS,
     FORECASTS_RECIPES,
     FORECASTS_SKILL,
@@ -40,6 +42,8 @@ from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.evidence import evidence_of
 from energy_assets.forecasts.leaderboard import by_lead_time, lead_skill, leaderboard, markdown_of, measured_in_use
 from energy_assets.forecasts.learning import MEMORY, learned_from
+from energy_assets.forecasts.other_horizons import skill_of_ahead, skill_of_outlook
+from energy_assets.forecasts.outlook import LONGEST_DAYS, daily_energy
 from energy_assets.forecasts.skill import judge_coverage, judge_plausibility, skill_of_compared
 from energy_assets.forecasts.standing import HISTORY, standing
 from energy_assets.lake import Lake
@@ -190,15 +194,12 @@ def forecast_skill(
     """Measure published forecasts, and count what later ones learn from."""
     window = issue_window(delivery_dates_of(context), issue_hour_utc=settings.issue_hour_utc)
     read = window.padded(before=timedelta(weeks=5), after=timedelta(days=3))
-    meters = lake.read(METERS)
-    compared = with_actuals(
-        lake.read(FORECASTS_LOAD, window),
-        readings=lake.read(READINGS_INTERVAL, read),
-        meters=meters,
-        sites=lake.read(SITES),
-    )
+    meters, sites = lake.read(METERS), lake.read(SITES)
+    readings = lake.read(READINGS_INTERVAL, read)
+    compared = with_actuals(lake.read(FORECASTS_LOAD, window), readings=readings, meters=meters, sites=sites)
     skill = skill_of_compared(compared)
-    rows = pl.concat([skill, lead_skill(compared)])
+    others = skill_of_other_horizons(lake, context, readings=readings, meters=meters, sites=sites, settings=settings)
+    rows = pl.concat([skill, lead_skill(compared), *others])
     commit = lake.replace(FORECASTS_SKILL, rows, window=window, message=run_message(context))
     medians = (
         skill.group_by("model", "metric").agg(pl.col("value").median()).pivot("metric", index="model", values="value")
@@ -216,6 +217,30 @@ def forecast_skill(
     commit = lake.replace(FORECASTS_EVIDENCE, evidence, window=window, message=run_message(context))
     counted = evidence.group_by("statistic", "subject").agg(pl.col("slots").sum()).sort("statistic", "subject")
     yield report(commit, FORECASTS_EVIDENCE, counted=counted)
+
+
+def skill_of_other_horizons(
+    lake: Lake,
+    context: dg.AssetExecutionContext,
+    *,
+    readings: pl.DataFrame,
+    meters: pl.DataFrame,
+    sites: pl.DataFrame,
+    settings: Settings,
+) -> Iterator[pl.DataFrame]:
+    """Yield the skill of the outlook on the delivery dates, and of the next hours that were issued on issue days."""
+    issues = {each: issue_time(each, issue_hour_utc=settings.issue_hour_utc) for each in delivery_dates_of(context)}
+    first, last = min(issues.values()), max(issues.values())
+    made = Window(starts_at_utc=first - timedelta(days=LONGEST_DAYS), ends_at_utc=last + timedelta(days=1))
+    looked = lake.read(FORECASTS_OUTLOOK, made, where={"days": 1, "local_date": list(issues)})
+    if looked.height:
+        recent = readings.filter(pl.col("starts_at_utc") >= first - timedelta(days=1))
+        daily = daily_energy(recent, meters=meters, sites=sites)
+        yield skill_of_outlook(looked, daily=daily, meters=meters, issues=issues)
+    ahead = lake.read(FORECASTS_AHEAD, Window(starts_at_utc=first, ends_at_utc=last + timedelta(days=1)))
+    if ahead.height:
+        days = {each.date(): each for each in issues.values()}
+        yield skill_of_ahead(ahead, readings=readings, meters=meters, issues=days)
 
 
 def _drawn_in_mlflow(

@@ -105,7 +105,7 @@ _ON = dg.DefaultScheduleStatus.RUNNING
 _ZONE = load_settings().timezone
 
 
-def _minutes_later(cron: str, minutes: int) -> str:
+def minutes_later(cron: str, minutes: int) -> str:
     """Return a daily cron expression moved by minutes; expressions that are not plain are returned as they are."""
     parts = cron.split()
     if not (parts[0].isdigit() and parts[1].isdigit()):
@@ -133,7 +133,7 @@ def nightly_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 @dg.schedule(
     job=DELIVERY_JOB,
-    cron_schedule=_minutes_later(load_settings().nightly_cron, 15),
+    cron_schedule=minutes_later(load_settings().nightly_cron, 15),
     execution_timezone=_ZONE,
     default_status=_ON,
     description="Forecast, prices and marts of tomorrow, from whatever data is there by now.",
@@ -146,7 +146,7 @@ def nightly_delivery(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 @dg.schedule(
     job=SKILL_JOB,
-    cron_schedule=_minutes_later(load_settings().nightly_cron, 25),
+    cron_schedule=minutes_later(load_settings().nightly_cron, 25),
     execution_timezone=_ZONE,
     default_status=_ON,
     description="Measures the newest forecast whose whole delivery has been read.",
@@ -160,7 +160,7 @@ def nightly_skill(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 evening_weather = dg.ScheduleDefinition(
     name="evening_weather",
     job=weather_issue,
-    cron_schedule=_minutes_later(f"0 {load_settings().issue_hour_utc} * * *", -15),
+    cron_schedule=minutes_later(f"0 {load_settings().issue_hour_utc} * * *", -15),
     execution_timezone="UTC",
     default_status=_ON,
     description="Keeps the weather forecast of just before the issue, for sources that ask for Open-Meteo's.",
@@ -176,7 +176,7 @@ weekly_training = dg.ScheduleDefinition(
 weekly_ranker = dg.ScheduleDefinition(
     name="weekly_ranker",
     job=RANKER_JOB,
-    cron_schedule=_minutes_later(load_settings().retrain_cron, 60),
+    cron_schedule=minutes_later(load_settings().retrain_cron, 60),
     execution_timezone=_ZONE,
     default_status=_ON,
     description="Trains the ranker of anomalies from what people said, once they said enough.",
@@ -184,7 +184,7 @@ weekly_ranker = dg.ScheduleDefinition(
 weekly_profiles = dg.ScheduleDefinition(
     name="weekly_profiles",
     job=PROFILES_JOB,
-    cron_schedule=_minutes_later(load_settings().retrain_cron, 90),
+    cron_schedule=minutes_later(load_settings().retrain_cron, 90),
     execution_timezone=_ZONE,
     default_status=_ON,
     description="Looks at the last year of every meter again, and fits the clusters of alike meters.",
@@ -192,7 +192,7 @@ weekly_profiles = dg.ScheduleDefinition(
 weekly_upkeep = dg.ScheduleDefinition(
     name="weekly_upkeep",
     job=UPKEEP_JOB,
-    cron_schedule=_minutes_later(load_settings().retrain_cron, 120),
+    cron_schedule=minutes_later(load_settings().retrain_cron, 120),
     execution_timezone=_ZONE,
     default_status=_ON,
     description="Tidies the lake.",

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import dagster as dg
 import polars as pl
@@ -62,7 +63,7 @@ def load_models(
     issues = training_issues(lake, settings=settings)
     if not issues or meters.is_empty():
         return dg.MaterializeResult(metadata={"models": "nothing to learn from: no readings, or no meter", "issues": 0})
-    spec = _spec_of(settings)
+    spec = checked_spec(settings)
     wanted = min(settings.training_rows, _CLASSES_FED * spec.training_rows)
     share = thinning_share(meters, issues=len(issues), rows=wanted)
     features = features_of(
@@ -126,13 +127,13 @@ def champions_beat_last_week(registry: dg.ResourceParam[Registry], lake: dg.Reso
     )
 
 
-def _spec_of(settings: Settings) -> ModelSpec:
+def checked_spec(settings: Settings, *, effort: Literal["quick", "full"] | None = None) -> ModelSpec:
     """Return what is trained: the effort with the machine's device and memory, and more rows where these are asked for.
 
     Raises:
         ModelError: a GPU is wanted and there is none.
     """
-    spec = SPECS[settings.training_effort]
+    spec = SPECS[effort or settings.training_effort]
     rows = spec.training_rows
     if settings.training_rows > Settings.model_fields["training_rows"].default:
         rows = max(rows, settings.training_rows // _CLASSES_FED)

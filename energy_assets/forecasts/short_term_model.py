@@ -6,8 +6,10 @@ band is at each interval ahead, is learned from the last quarter of the issues, 
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +18,13 @@ import polars as pl
 from energy_assets.contracts import LEVELS, QUANTILE_COLUMNS
 from energy_assets.errors import ModelError
 from energy_assets.features.history import Floats, Ints
-from energy_assets.models.calibration import Calibration, calibrate
+from energy_assets.models.calibration import Calibration, calibrate, from_rows
 from energy_assets.models.design import SCALE, TARGET, learnable, noise_kwh, split_tail
 from energy_assets.models.fitting import fit
 from energy_assets.models.quantiles import quantile_frame
-from energy_assets.models.spec import Model, ModelSpec
+from energy_assets.models.spec import Model, ModelSpec, read_json, write_json
 
+_INNER = "inner"
 _HELD_OUT = 0.25
 _LEAST_ROWS = 100
 _STEPS = 10
@@ -47,12 +50,34 @@ class ShortTermModel:
         return quantile_frame(features, self.calibration.apply(around, unit=band, lead_day=ahead))
 
     def save(self, folder: Path) -> None:
-        """Refuse: a model of the next hours is learned anew from what is newest, and is not kept.
+        """Write `model.json` and the family's own files below it into the folder."""
+        inner = folder / _INNER
+        inner.mkdir()
+        self.inner.save(inner)
+        write_json(
+            folder,
+            {
+                "family": type(self.inner).__module__,
+                "weights": self.weights.tolist(),
+                "calibration": self.calibration.corrections,
+            },
+        )
 
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError(f"A model of the next hours is not kept in {folder}; learn it from the newest readings.")
+
+def load(folder: Path) -> ShortTermModel:
+    """Return the model that `save` wrote into the folder.
+
+    Raises:
+        ModelError: a file is missing or torn.
+    """
+    content: dict[str, Any] = read_json(folder)
+    if not content["family"].startswith("energy_assets."):
+        raise ModelError(f"{folder} wants to be loaded by {content['family']}, which is no module of ours.")
+    return ShortTermModel(
+        inner=importlib.import_module(content["family"]).load(folder / _INNER),
+        weights=np.array(content["weights"], dtype=np.float64),
+        calibration=from_rows(content["calibration"]),
+    )
 
 
 def fit_short_term(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2) -> ShortTermModel:

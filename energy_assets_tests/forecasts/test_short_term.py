@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from energy_assets.contracts import QUANTILE_COLUMNS
-from energy_assets.errors import ModelError
 from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.short_term import Places, ShortTerm, forecast_short_term, learn_short_term, sums_of
+from energy_assets.models.archive import FULL, WITHOUT_WEATHER, read_archive, write_archive
 from energy_assets.models.registry import LoadedModel, UnresolvedModelError
 from energy_assets_tests.forecasts import portfolio as given
 from energy_assets_tests.forecasts.own_files import START, TINY, inputs_of, wave
@@ -120,9 +120,13 @@ def test_the_band_of_a_sum_is_wider_than_independence_and_narrower_than_the_sum_
     assert (4**0.5) * 0.4 * 1.1 < width <= 4 * 0.4 * 1.1  # a thousand scenarios tell it to a few percent
 
 
-def test_a_model_of_the_next_hours_is_not_kept(tmp_path: Path):
+def test_a_model_of_the_next_hours_says_the_same_when_it_is_read_again(tmp_path: Path):
     _, champions = learned()
     champion = champions["load-electricity-60min"]
     assert isinstance(champion, LoadedModel)
-    with pytest.raises(ModelError, match="learn it from the newest readings"):
-        next(iter(champion.variants.values())).save(tmp_path)
+    write_archive({FULL: champion.variants[WITHOUT_WEATHER], **champion.variants}, tmp_path / "m.zip")
+    again = LoadedModel(name=champion.name, version=1, variants=read_archive(tmp_path / "m.zip"), tags={})
+    noon = TRAINED_AT + timedelta(hours=12)
+    first, second = (at(noon, champions={champion.name: each}) for each in (champion, again))
+    assert first.intervals.select(QUANTILE_COLUMNS).equals(second.intervals.select(QUANTILE_COLUMNS))
+    assert first.sums.equals(second.sums)
