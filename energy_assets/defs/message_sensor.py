@@ -21,7 +21,7 @@ from energy_assets.settings import Settings
 SECOND_TRY_AFTER_S = 300.0
 """How long segments wait after a run that left them, as one that is damaged does."""
 LANDED_HERE_BYTES, LANDED_HERE_SEGMENTS = 1024 * 1024, 100
-"""What the sensor lands itself, about a second's work: a run would cost five seconds of CPU and 300 MB to start."""
+"""What the sensor lands itself, about a second's work: a run would cost five seconds of CPU and 250 MB to start."""
 
 _UNDER_WAY = (
     dg.DagsterRunStatus.QUEUED,
