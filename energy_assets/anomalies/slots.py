@@ -7,7 +7,7 @@ import polars as pl
 from energy_assets.anomalies.causes import NOTHING
 from energy_assets.anomalies.limits import Limits
 from energy_assets.anomalies.moved import without_moved_load
-from energy_assets.anomalies.vocabulary import RULES
+from energy_assets.anomalies.vocabulary import RULES, TELLING
 
 _RULES = pl.DataFrame(
     {
@@ -34,7 +34,7 @@ def flagged_slots(flags: pl.DataFrame, *, meters: pl.DataFrame, prices: pl.DataF
     slots = (
         flags.lazy()
         .join(_RULES.lazy(), on="rule", how="left", validate="m:1")
-        .filter(pl.col("rule_family") != "notice", pl.col("rule") != "iqr_fence")
+        .filter(pl.col("rule_family") != "notice", ~pl.col("rule").is_in(TELLING))
         .sort("meter_id", "starts_at_utc", "rank")
         .unique(["meter_id", "starts_at_utc"], keep="first", maintain_order=True)
         .join(meters.lazy().select("meter_id", *present).unique("meter_id"), on="meter_id", how="left", validate="m:1")

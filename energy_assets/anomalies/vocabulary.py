@@ -55,7 +55,10 @@ RULES = _rules(
     ("residual_high", "consumption", "Consumption is above what the meter's past allows"),
     ("residual_low", "consumption", "Consumption is below what the meter's past allows"),
     ("iqr_fence", "consumption", "Consumption is outside the fences of the meter's cluster and weekday"),
+    ("unlike_profile", "consumption", "The day or night is unlike the meter's own load profile of the year"),
 )
+TELLING = ("iqr_fence", "unlike_profile")
+"""Rules whose flags inform people and open no event."""
 
 # What cleaning says (`readings.quality.REASONS`), word for word; a test holds the two together.
 _RULE_OF_REASON = {

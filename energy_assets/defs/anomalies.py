@@ -16,7 +16,7 @@ from energy_assets.contracts import (
     WEATHER_OBSERVED,
     Window,
 )
-from energy_assets.defs.anomaly_days import fences, judged_days
+from energy_assets.defs.anomaly_days import days_unlike_their_profile, fences, judged_days
 from energy_assets.defs.anomaly_events import attention, changed_events
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
@@ -47,7 +47,11 @@ def anomaly_flags(
     by_rule, commits = [], []
     for piece in window_of(context).pieces(days=_DAYS_AT_ONCE):
         judged = judged_days(lake, window=piece)
-        flags = pl.concat([judged.flags, fences(lake, window=piece, factor=settings.fence_factor)])
+        beside = (
+            fences(lake, window=piece, factor=settings.fence_factor),
+            days_unlike_their_profile(lake, window=piece, settings=settings),
+        )
+        flags = pl.concat([judged.flags, *beside])
         tables = {ANOMALIES_FLAGS: flags, ANOMALIES_DAYS: judged.days}
         changes = [Change(table=table, rows=rows, window=piece) for table, rows in tables.items()]
         commits.append(lake.commit(changes, message=run_message(context)))

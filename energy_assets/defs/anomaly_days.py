@@ -7,24 +7,29 @@ alone with its site.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from energy_assets.anomalies.fences import LEAST_PEERS, fence_flags
 from energy_assets.anomalies.flags import Judgement, judge, whole_sites
 from energy_assets.anomalies.limits import DEFAULT_LIMITS
+from energy_assets.anomalies.profile_days import profile_flags
 from energy_assets.contracts import (
     ANOMALIES_FLAGS,
     METERS,
     PROFILES_METERS,
+    PROFILES_SHAPES,
+    PROFILES_TRAITS,
     READINGS_INTERVAL,
     SITES,
     UTC_TIME,
     WEATHER_OBSERVED,
     Window,
 )
+from energy_assets.defs.profiles import calendar_of_sites
 from energy_assets.lake import Lake
+from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
 _METERS_AT_ONCE = 4000
@@ -63,6 +68,27 @@ def fences(lake: Lake, *, window: Window, factor: float) -> pl.DataFrame:
             rows = lake.read(READINGS_INTERVAL, needed, columns=columns, where=where)
             found.append(fence_flags(rows, clusters=cluster, window=window, clocks=clocks, factor=factor))
     return pl.concat(found)
+
+
+def days_unlike_their_profile(lake: Lake, *, window: Window, settings: Settings) -> pl.DataFrame:
+    """Return the flags of days and nights unlike their meters' own load profile, rows of `anomalies.flags`.
+
+    Only days after those that the profiles were made from are judged, whenever that is.
+    """
+    as_of = lake.read(PROFILES_TRAITS, columns=["as_of_utc"])["as_of_utc"].max()
+    if not isinstance(as_of, datetime) or as_of >= window.ends_at_utc:
+        return ANOMALIES_FLAGS.empty()
+    after = Window(starts_at_utc=max(window.starts_at_utc, as_of), ends_at_utc=window.ends_at_utc)
+    meters, sites = lake.read(METERS), lake.read(SITES)
+    columns = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh"]
+    return profile_flags(
+        lake.read(READINGS_INTERVAL, after, columns=columns),
+        meters=meters,
+        sites=sites,
+        shapes=lake.read(PROFILES_SHAPES),
+        calendar=calendar_of_sites(sites, window=after, settings=settings),
+        window=after,
+    )
 
 
 def _readings(lake: Lake, *, meter_ids: list[str], needed: Window, window: Window) -> pl.DataFrame:

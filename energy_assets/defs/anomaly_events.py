@@ -16,6 +16,7 @@ from energy_assets.anomalies.feedback import with_states
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, Limits
 from energy_assets.anomalies.nightly import EventChanges, follow, incidents_since, spans_of
 from energy_assets.anomalies.slots import widest_gap_hours
+from energy_assets.anomalies.vocabulary import TELLING
 from energy_assets.contracts import (
     ANOMALIES_DAYS,
     ANOMALIES_EVENTS,
@@ -48,7 +49,7 @@ def changed_events(lake: Lake, *, window: Window, limits: Limits) -> EventChange
             )
         )
     )
-    flagged = lake.read(ANOMALIES_FLAGS, window, columns=["meter_id", "rule"]).filter(pl.col("rule") != "iqr_fence")
+    flagged = lake.read(ANOMALIES_FLAGS, window, columns=["meter_id", "rule"]).filter(~pl.col("rule").is_in(TELLING))
     flagged = flagged.select("meter_id").unique()
     spans = spans_of(stored, flagged=flagged, window=window, limits=limits)
     flags, prices = _flags_and_prices(lake, spans)

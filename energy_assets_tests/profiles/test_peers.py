@@ -1,12 +1,9 @@
-"""Peers and shape scores, by hand."""
-
-from datetime import date
+"""Peers, by hand."""
 
 import polars as pl
 import pytest
 
-from energy_assets.profiles.peers import peers_of, shape_scores
-from energy_assets_tests.profiles.planted import planted
+from energy_assets.profiles.peers import peers_of
 
 
 def registry(**sites: str) -> pl.DataFrame:
@@ -39,27 +36,3 @@ def test_peers(cluster_of_a: str | None, uses: dict[str, str], expected: tuple[l
     members = pl.DataFrame({"meter_id": list("abcde"), "cluster_id": [cluster_of_a, "c1", "c1", "c1", "c2"]})
     found = peers_of("a", members=members, meters=meters, premises=premises)
     assert (found["meter_id"].sort().to_list(), found["level"].unique().item()) == expected
-
-
-def test_a_weekend_that_runs_like_a_working_day_scores_high() -> None:
-    shapes, _ = planted({"office": 1}, noise=0.0)
-    cells = shapes.filter(pl.col("season") == "winter")
-    working = cells.filter(pl.col("day_kind") == "working")
-    rest = cells.filter(pl.col("day_kind") == "rest")
-
-    def day(on: date, kind: str, like: pl.DataFrame) -> pl.DataFrame:
-        return like.select(
-            "meter_id", "local_hour", "season", day_kind=pl.lit(kind), local_date=pl.lit(on),
-            energy_kwh=pl.col("mean_kw") * 1.3,
-        )  # fmt: skip
-
-    days = pl.concat(
-        [
-            day(date(2025, 1, 6), "working", working),
-            day(date(2025, 1, 11), "rest", rest),
-            day(date(2025, 1, 12), "rest", working),
-        ]
-    )
-    scores = shape_scores(days, shapes=shapes)["score"].to_list()
-    assert scores[:2] == pytest.approx([0, 0], abs=1e-9)
-    assert scores[2] > 0.8
