@@ -105,7 +105,10 @@ class Blend:
         )
 
     def adapted(self, outcomes: Outcomes) -> Blend:
-        """Return this blend with shares and band as all that became known since the training says."""
+        """Return this blend with shares, bias and band as `outcomes` say: all that count since it was trained, at once.
+
+        It starts from the training, not from an earlier adaptation, so that its bits depend on no other night.
+        """
         outcomes = outcomes.only(pl.col(TARGET).is_finite())
         rows, predictions = outcomes.rows, outcomes.predictions
         if rows.is_empty():
@@ -122,7 +125,7 @@ class Blend:
         return replace(self, evidence=evidence, shares=shares, bias=bias, scores=scores, correction=correction)
 
     def save(self, folder: Path) -> None:
-        """Write `model.json`, the boosters, the evidence and the scores into the folder."""
+        """Write `model.json`, the boosters, the evidence, the bias and the scores into the folder."""
         boosting.save_booster(self.shape, folder / "shape.ubj")
         self.evidence.save(folder)
         self.scores.save(folder)
