@@ -104,8 +104,8 @@ def promises(times: int) -> bool:
         print(done.stdout[-6000:], done.stderr[-2000:])
     total = 0
     for test, text in re.findall(r"::(test_\w+):\n(.*?)(?=\n\S|\Z)", done.stdout, flags=re.DOTALL):
-        passed = sum(int(found) for found in re.findall(r"(\d+) passing examples", text))
-        failed = sum(int(found) for found in re.findall(r"[,(] ?(\d+) failing", text))
+        passed = sum(int(found) for found in re.findall(r"(\d+) passing", text))
+        failed = sum(int(found) for found in re.findall(r"(\d+) failing", text))
         total += passed
         print(f"{passed:7,} examples hold, {failed} fail: {test.removeprefix('test_').replace('_', ' ')}")
     print(f"{total:,} in all, {time.perf_counter() - start:.0f} s")
