@@ -16,6 +16,7 @@ from energy_assets.messaging.endpoint import Endpoint
 from energy_assets.messaging.sending import Outgoing, Sender
 from energy_assets.messaging.session import RefusedError
 from energy_assets_tests.messaging.brokers import Mosquitto, free_port, needs_mosquitto
+from energy_assets_tests.messaging.certificates import Authority
 from energy_assets_tests.messaging.embedded import Embedded
 from energy_assets_tests.messaging.listening import listening
 from energy_assets_tests.messaging.publishing import meter_message
@@ -138,6 +139,28 @@ def test_retained_messages_and_an_mqtt_5_broker(tmp_path: Path) -> None:
         assert sender.acknowledged == 3_001
         with listening(broker.port, "kept") as listener:
             assert listener.wait_for(1) == [("kept", b"yes", True)]
+
+
+@needs_mosquitto
+def test_tls_with_a_client_certificate_and_large_messages(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    server, server_key = authority.issue("server")
+    client, client_key = authority.issue("client")
+    extra = f"cafile {authority.certificate}\ncertfile {server}\nkeyfile {server_key}\nrequire_certificate true\n"
+    with Mosquitto(tmp_path / "broker", extra=extra + "use_identity_as_username true") as broker:
+        endpoint = Endpoint(
+            host="127.0.0.1",
+            port=broker.port,
+            has_tls=True,
+            ca_file=authority.certificate,
+            certificate_file=client,
+            key_file=client_key,
+        )
+        with Sender(endpoint, client_id="s", version="5") as sender:
+            sender.send([Outgoing(number=each, topic="t", payload=b"x" * 3_000_000) for each in range(5)])
+            sender.send(outgoing(0, 5_000))
+            assert sender.settle(within_s=20)
+        assert sender.acknowledged == 5_005
 
 
 def test_nothing_is_lost_when_recorder_and_embedded_broker_are_killed(tmp_path: Path) -> None:
