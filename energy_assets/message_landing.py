@@ -328,18 +328,17 @@ def _replay_chunk(landing: _Landing, chunk: replaying.Chunk) -> replaying.Replay
 def _new_meters(landing: _Landing, session: duckdb.DuckDBPyConnection) -> list[Change]:
     """Return the changes that add the meters of a landing to those that the source has; none where none is new."""
     lake, source = landing.lake, landing.source.name
-    had = {table.name: lake.read(table, where={"source": source}) for table in (SITES, PREMISES, METERS)}
-    made = staging.registry(session, landing.mapping, source=source, known=had[METERS.name])
+    own = {"source": source}
+    known = lake.read(METERS, where=own)
+    made = staging.registry(session, landing.mapping, source=source, known=known)
     if made.meters.is_empty():
         return []
     return [
-        Change(
-            table=table, rows=_merged(table, had[table.name], table.conform(rows), key=key), where={"source": source}
-        )
-        for table, rows, key in (
-            (SITES, made.sites, "site_id"),
-            (PREMISES, made.premises, "premise_id"),
-            (METERS, made.meters, "meter_id"),
+        Change(table=table, rows=_merged(table, had, table.conform(rows), key=key), where=own)
+        for table, had, rows, key in (
+            (SITES, lake.read(SITES, where=own), made.sites, "site_id"),
+            (PREMISES, lake.read(PREMISES, where=own), made.premises, "premise_id"),
+            (METERS, known, made.meters, "meter_id"),
         )
     ]
 
