@@ -18,6 +18,7 @@ import polars as pl
 
 from energy_assets import contracts
 from energy_assets.contracts import UTC_TIME, Window
+from energy_assets.parsing.lines import identity_of, numbered_lines
 from energy_assets.readings import landing
 from energy_assets.readings.ashrae_sites import ashrae_sites
 from energy_assets.readings.landing import Fingerprint
@@ -94,7 +95,7 @@ def _possible_meters(source: Source, buildings: pl.DataFrame, *, batch_id: str) 
 
 def _read_fast(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Fingerprint, bool]:
     """Read the file with types while it is fingerprinted beside; return whether DuckDB could read it."""
-    identity = landing.identity_of(path)
+    identity = identity_of(path)
     with ThreadPoolExecutor(max_workers=1) as beside:
         reading = beside.submit(landing.fingerprint, path, identity=identity)
         try:
@@ -123,7 +124,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> Non
         "field_count": len(mark.header),
     }
     landing.run(connection, "landing_lines")
-    for chunk in landing.line_chunks(mark):
+    for chunk in numbered_lines(mark.path):
         connection.register("incoming_lines", chunk)
         try:
             landing.run(connection, "ashrae_judge_lines", **positions)

@@ -21,6 +21,7 @@ from energy_assets import contracts
 from energy_assets.contracts import Window
 from energy_assets.contracts.metering import UNITS
 from energy_assets.errors import ConfigError, SourceError
+from energy_assets.parsing.lines import numbered_lines
 from energy_assets.readings import landing
 from energy_assets.readings.bdg2_buildings import premises_of, read_buildings, sites_of
 from energy_assets.readings.landing import Fingerprint
@@ -171,7 +172,7 @@ def _read_fast(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> bool
 
 def _read_lines(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> None:
     landing.run(connection, "landing_lines")
-    for chunk in landing.line_chunks(mark):
+    for chunk in numbered_lines(mark.path):
         connection.register("incoming_lines", chunk)
         try:
             landing.run(

@@ -9,11 +9,8 @@ from __future__ import annotations
 import polars as pl
 
 from energy_assets.contracts import UTC_TIME
+from energy_assets.parsing.stamps import on_clock, plausible, stamp_of
 from energy_assets.readings.mapping import TimeFormat
-
-_PLAIN_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_OFFSET = r"[ T]\d\d:\d\d.*([+-]\d\d:?\d\d|Z)$"
-_EARLIEST, _LATEST = pl.datetime(1970, 1, 3, time_zone="UTC"), pl.datetime(2200, 1, 1, time_zone="UTC")
 
 
 def with_instants(rows: pl.DataFrame, *, time: TimeFormat) -> pl.DataFrame:
@@ -24,71 +21,36 @@ def with_instants(rows: pl.DataFrame, *, time: TimeFormat) -> pl.DataFrame:
     is moved to its start; a register's stays. Both columns are null where the stamp cannot be read; instants before
     1970 or after 2199 count as such, because they are always faults of the clock or the format.
     """
-    stamp = rows.schema["stamp"]
-    if isinstance(stamp, pl.Datetime) and stamp.time_zone:
-        timed = rows.with_columns(_instant(pl.col("stamp").dt.convert_time_zone("UTC")), _no_fault())
-    elif time.format in ("unix_s", "unix_ms"):
-        scale = 1_000_000 if time.format == "unix_s" else 1000
-        micros = (pl.col("stamp").cast(pl.Float64, strict=False) * scale).cast(pl.Int64, strict=False)
-        timed = rows.with_columns(_instant(micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")), _no_fault())
-    elif time.format is not None and "%z" in time.format:
-        text = pl.col("stamp").cast(pl.String).str.strip_chars()
-        timed = rows.with_columns(
-            _instant(text.str.to_datetime(time.format, time_unit="us", time_zone="UTC", strict=False)), _no_fault()
-        )
-    else:
-        timed = _from_local(rows, time=time)
+    timed = _from_local(rows, time=time)
     if time.marks == "end":
         minutes = pl.when(pl.col("measure") == "register").then(0).otherwise("interval_minutes")
         timed = timed.with_columns(starts_at_utc=pl.col("starts_at_utc") - pl.duration(minutes=minutes))
-    plausible = pl.col("starts_at_utc").is_between(_EARLIEST, _LATEST)
-    return timed.with_columns(starts_at_utc=pl.when(plausible).then("starts_at_utc"))
+    return timed.with_columns(starts_at_utc=plausible(pl.col("starts_at_utc")))
 
 
 def _from_local(rows: pl.DataFrame, *, time: TimeFormat) -> pl.DataFrame:
-    rows = _with_local(rows, time=time)
-    declared = time.offset_minutes
-    if declared is None and rows["offset_minutes"].null_count():
+    stamp = stamp_of(pl.col("stamp"), rows.schema["stamp"], form=time.format)
+    rows = rows.with_columns(local=stamp.local, instant=stamp.instant)
+    fixed = time.offset_minutes
+    if fixed is None and rows["local"].count():
         rows = _from_zone(rows, zone=time.zone)
     else:
-        rows = rows.with_columns(_no_fault(), starts_at_utc=pl.lit(None, UTC_TIME))
-    offset = pl.coalesce("offset_minutes", pl.lit(declared, pl.Int64))
-    utc = (pl.col("local") - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
-    return rows.with_columns(starts_at_utc=pl.coalesce(utc, "starts_at_utc").cast(UTC_TIME)).drop(
-        "local", "offset_minutes"
-    )
-
-
-def _with_local(rows: pl.DataFrame, *, time: TimeFormat) -> pl.DataFrame:
-    """Return the rows with `local`, the clock's reading, and `offset_minutes` where the stamp itself names one."""
-    none = pl.lit(None, pl.Int64).alias("offset_minutes")
-    if isinstance(rows.schema["stamp"], pl.Datetime | pl.Date):
-        return rows.with_columns(none, local=pl.col("stamp").cast(pl.Datetime("us")))
-    text = pl.col("stamp").cast(pl.String).str.strip_chars()
-    if time.format is not None:
-        return rows.with_columns(none, local=text.str.to_datetime(time.format, time_unit="us", strict=False))
-    suffix = text.str.extract(_OFFSET)
-    digits = suffix.str.replace_all(r"[^0-9]", "")
-    minutes = digits.str.slice(0, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(2, 2).cast(
-        pl.Int64, strict=False
-    )
-    sign = pl.when(suffix.str.starts_with("-")).then(-1).otherwise(1)
-    plain = text.str.strip_suffix(suffix.fill_null("")).str.replace("T", " ", literal=True)
-    return rows.with_columns(
-        offset_minutes=pl.when(suffix == "Z").then(0).otherwise(minutes * sign),
-        local=pl.coalesce(plain.str.to_datetime(form, time_unit="us", strict=False) for form in _PLAIN_FORMATS),
+        of_clock = (pl.col("local") - pl.duration(minutes=fixed or 0)).dt.replace_time_zone("UTC")
+        rows = rows.with_columns(time_fault=pl.lit(None, pl.String), starts_at_utc=of_clock)
+    return rows.with_columns(starts_at_utc=pl.coalesce("instant", "starts_at_utc").cast(UTC_TIME)).drop(
+        "local", "instant"
     )
 
 
 def _from_zone(rows: pl.DataFrame, *, zone: str) -> pl.DataFrame:
     """Return the rows with local times as UTC, or the fault that the clock change made."""
-    is_local = pl.col("offset_minutes").is_null()
+    local = pl.col("local")
     rows = rows.with_columns(
-        starts_at_utc=_utc(zone, "earliest"),
-        second=_utc(zone, "latest"),
+        starts_at_utc=on_clock(local, zone=zone, which="earliest"),
+        second=on_clock(local, zone=zone, which="latest"),
         position=pl.int_range(pl.len()),
-    ).with_columns(is_repeated=is_local & (pl.col("starts_at_utc") != pl.col("second")))
-    skipped = is_local & pl.col("local").is_not_null() & pl.col("starts_at_utc").is_null()
+    ).with_columns(is_repeated=pl.col("starts_at_utc") != pl.col("second"))
+    skipped = local.is_not_null() & pl.col("starts_at_utc").is_null()
     rows = rows.with_columns(time_fault=pl.when(skipped).then(pl.lit("nonexistent_local_time")))
     if rows["is_repeated"].any():
         rows = _told_by_order(rows)
@@ -123,16 +85,3 @@ def _told_by_order(rows: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("ambiguous_local_time"))
         .otherwise("time_fault"),
     ).drop("is_second", "is_pair")
-
-
-def _utc(zone: str, ambiguous: str) -> pl.Expr:
-    local = pl.col("local").dt.replace_time_zone(zone, ambiguous=ambiguous, non_existent="null")  # type: ignore[arg-type]
-    return local.dt.convert_time_zone("UTC").cast(UTC_TIME)
-
-
-def _instant(expression: pl.Expr) -> pl.Expr:
-    return expression.cast(UTC_TIME).alias("starts_at_utc")
-
-
-def _no_fault() -> pl.Expr:
-    return pl.lit(None, pl.String).alias("time_fault")

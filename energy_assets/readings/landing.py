@@ -6,15 +6,11 @@ repeats, keeps a window, and says where every row went. It does not know what an
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import duckdb
 import numpy as np
@@ -22,13 +18,12 @@ import polars as pl
 
 from energy_assets.contracts import Window
 from energy_assets.errors import SourceError
+from energy_assets.parsing.lines import confirm_unchanged, header_of, identity_of, unpacked_blocks
 from energy_assets.readings.source import Counts, Registry, Source, Staged
 from energy_assets.sql import Query
 
 PACKAGE = "energy_assets.readings"
-_BLOCK_BYTES = 1 << 20
 _NEWLINE = ord("\n")
-_CHUNK_BYTES = 1 << 24
 _LONGEST_HEADER_BYTES = 1 << 23
 _MICROSECONDS_PER_MINUTE = 60_000_000
 INTERVAL_MINUTES = 60
@@ -60,11 +55,7 @@ class Fingerprint:
         Raises:
             SourceError: it was replaced or written to since.
         """
-        if identity_of(self.path) != self.identity:
-            raise SourceError(
-                f"{self.path} changed while it was read; nothing of it was stored. "
-                f"Wait until its writer has finished, then ingest again."
-            )
+        confirm_unchanged(self.path, self.identity)
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -90,13 +81,12 @@ def fingerprint(path: Path, *, identity: tuple[int, ...] | None = None) -> Finge
     identity = identity or identity_of(path)
     digest = hashlib.sha256()
     newlines, last, first = 0, b"\n", b""
-    with _opened(path) as stream:
-        for block in _blocks(path, stream, _BLOCK_BYTES):
-            digest.update(block)
-            newlines += int(np.count_nonzero(np.frombuffer(block, np.uint8) == _NEWLINE))  # three times bytes.count
-            if b"\n" not in first and len(first) < _LONGEST_HEADER_BYTES:
-                first += block
-            last = block[-1:]
+    for block in unpacked_blocks(path):
+        digest.update(block)
+        newlines += int(np.count_nonzero(np.frombuffer(block, np.uint8) == _NEWLINE))  # three times bytes.count
+        if b"\n" not in first and len(first) < _LONGEST_HEADER_BYTES:
+            first += block
+        last = block[-1:]
     if not first.strip():
         raise SourceError(f"{path} is empty. Download or export it again.")
     mark = Fingerprint(
@@ -124,20 +114,6 @@ def require_columns(mark: Fingerprint, names: Sequence[str]) -> None:
         )
     if mark.data_lines < 1:
         raise SourceError(f"{mark.path} has a header and no rows. Download or export it again.")
-
-
-def line_chunks(mark: Fingerprint) -> Iterator[pl.DataFrame]:
-    """Yield the lines after the header as frames of line_number (the header is line 1) and line, without line ends.
-
-    Bytes that are not UTF-8 are shown as backslash escapes, so that a line can be kept as it came.
-    """
-    line_number, rest = 1, b""
-    with _opened(mark.path) as stream:
-        for block in _blocks(mark.path, stream, _CHUNK_BYTES):
-            *lines, rest = (rest + block).split(b"\n")
-            yield _lines_frame(lines, line_number)
-            line_number += len(lines)
-    yield _lines_frame([rest] if rest else [], line_number)
 
 
 def account(
@@ -221,48 +197,4 @@ def _counts(connection: duckdb.DuckDBPyConnection, landings: Query) -> Counts:
 
 
 def _fields_of(start: bytes) -> tuple[str, ...]:
-    line = start.split(b"\n", 1)[0].decode("utf-8-sig", errors="backslashreplace")
-    return tuple(field.strip().strip('"') for field in line.split(","))
-
-
-def _lines_frame(lines: list[bytes], line_number: int) -> pl.DataFrame:
-    if line_number == 1:
-        lines = lines[1:]
-        line_number = 2
-    texts = [line.decode("utf-8", errors="backslashreplace").rstrip("\r") for line in lines]
-    return pl.DataFrame(
-        {"line_number": pl.int_range(line_number, line_number + len(texts), eager=True), "line": texts},
-        schema={"line_number": pl.Int64, "line": pl.String},
-    )
-
-
-def identity_of(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written to.
-
-    Raises:
-        SourceError: the file cannot be seen.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}. Check that it exists and its rights.") from error
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        if path.suffix == ".gz":
-            return cast(BinaryIO, gzip.open(path, "rb"))
-        return path.open("rb", buffering=0)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}. Check that it exists and its rights.") from error
-
-
-def _blocks(path: Path, stream: BinaryIO, size: int) -> Iterator[bytes]:
-    try:
-        while block := stream.read(size):
-            yield block
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SourceError(f"{path} is a truncated or damaged gzip file: {error}. Download it again.") from error
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {os.strerror(error.errno or 0)}. Check the disk.") from error
+    return tuple(field.strip().strip('"') for field in header_of(start).split(","))

@@ -15,7 +15,8 @@ import duckdb
 import polars as pl
 
 from energy_assets.errors import SourceError
-from energy_assets.readings.landing import fingerprint, identity_of
+from energy_assets.parsing.lines import confirm_unchanged, identity_of
+from energy_assets.readings.landing import fingerprint
 from energy_assets.readings.mapping import CsvFormat
 
 _FORMATS = (".parquet", ".csv", ".csv.gz", ".csv.zst", ".tsv", ".txt")
@@ -39,8 +40,7 @@ class Part:
         Raises:
             SourceError: it was replaced or written to since.
         """
-        if identity_of(self.path) != self.identity:
-            raise SourceError(f"{self.path} changed while it was read; wait until its writer is done, then repeat.")
+        confirm_unchanged(self.path, self.identity)
 
 
 def find_parts(path: Path) -> Iterator[Part]:

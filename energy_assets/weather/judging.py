@@ -14,11 +14,11 @@ from datetime import timedelta
 import polars as pl
 
 from energy_assets.contracts import UTC_TIME, WEATHER_FORECAST, WEATHER_OBSERVED, WEATHER_QUANTITIES, Table, Window
+from energy_assets.parsing.stamps import on_clock, plausible, stamp_of
 from energy_assets.weather.derived import with_humidity
 from energy_assets.weather.lines import IS_MALFORMED, LINE_NUMBER, PAYLOAD, Lines
 
 _NOTHING = ("", "nan", "null", "none", "na", "n/a")
-_EARLIEST, _LATEST = pl.datetime(1970, 1, 3, time_zone="UTC"), pl.datetime(2200, 1, 1, time_zone="UTC")
 
 _COUNTS = ("rows_in", "duplicate", "quarantined", "values_refused")
 _BATCH: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -136,34 +136,13 @@ def judge(lines: Lines, layout: Layout, *, source: str, window: Window) -> Judge
 def instant_of(rows: pl.DataFrame, column: str, *, zone: str = "UTC", form: str | None = None) -> Instant:
     """Return a column as instants: time stamps, or text in `form` or ISO 8601, whose own offset comes before `zone`."""
     dtype = rows.schema[column]
-    stamp = pl.col(column)
-    none = pl.lit(None, UTC_TIME)
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
-        exact, local = stamp.cast(UTC_TIME), pl.lit(None, pl.Datetime("us"))
-    elif isinstance(dtype, pl.Datetime | pl.Date):
-        exact, local = none, stamp.cast(pl.Datetime("us"))
-    else:
-        text = stamp.cast(pl.String).str.strip_chars()
-        plain = text.str.replace("T", " ", literal=True).str.replace(r"Z$", "+00:00")
-        local_forms = [form] if form else ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
-        exact_forms = [f"{each}%z" for each in ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")]
-        if form and "%z" in form:
-            local_forms, exact_forms = [], [form]
-        read = text if form else plain
-        exact = pl.coalesce(
-            none,
-            *(read.str.to_datetime(each, time_unit="us", time_zone="UTC", strict=False) for each in exact_forms),
-        )
-        local = pl.coalesce(
-            pl.lit(None, pl.Datetime("us")),
-            *(read.str.to_datetime(each, time_unit="us", strict=False) for each in local_forms),
-        )
-    first, second = (
-        local.dt.replace_time_zone(zone, ambiguous=which, non_existent="null").dt.convert_time_zone("UTC")
-        for which in ("earliest", "latest")
-    )
+    stamp = stamp_of(pl.col(column), dtype, form=form)
+    exact, local = stamp.instant, stamp.local
+    if form and dtype == pl.String:
+        exact = pl.coalesce(exact, stamp_of(pl.col(column), dtype).instant)
+    first, second = (on_clock(local, zone=zone, which=which) for which in ("earliest", "latest"))
     at_utc = pl.coalesce(exact, pl.when(first == second).then(first)).cast(UTC_TIME)
-    at_utc = pl.when(at_utc.is_between(_EARLIEST, _LATEST)).then(at_utc)
+    at_utc = plausible(at_utc)
     fault = (
         pl.when(at_utc.is_null())
         .then(

@@ -6,11 +6,6 @@ A line with another number of fields than the header is kept and marked, because
 from __future__ import annotations
 
 import csv
-import gzip
-import hashlib
-import io
-import os
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +13,18 @@ from pathlib import Path
 import polars as pl
 
 from energy_assets.errors import SourceError
+from energy_assets.parsing.lines import (
+    confirm_unchanged,
+    digest_of,
+    header_of,
+    identity_of,
+    numbered_lines,
+    unpacked_blocks,
+)
 
 LINE_NUMBER, PAYLOAD, IS_MALFORMED = "__line_number", "__payload", "__is_malformed"
 _REMEDY = "Export it again."
+_LONGEST_HEADER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,36 +52,20 @@ def read_lines(path: Path) -> Lines:
     Raises:
         SourceError: the file is missing, empty, truncated, not readable, or changed while it was read.
     """
-    before = _identity(path)
+    if not path.is_file():
+        raise SourceError(f"{path}, a weather file, does not exist. Check its path in the source's options.")
+    before = identity_of(path)
+    batch_id = f"{path.name}:{digest_of(path)[:16]}"
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}. Check its rights.") from error
-    if _identity(path) != before:
-        raise SourceError(f"{path} changed while it was read. Run again when its writer is done.")
-    batch_id = f"{path.name}:{hashlib.sha256(content).hexdigest()[:16]}"
-    try:
-        if path.suffix == ".parquet":
-            return lines_of(batch_id, pl.read_parquet(io.BytesIO(content)))
-        rows = _csv(_text(path, content))
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, csv.Error) as error:
+        table = pl.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
+    except (pl.exceptions.PolarsError, OSError, csv.Error) as error:
         raise SourceError(f"{path} cannot be read: {error}. {_REMEDY}") from error
-    if not rows.columns[3:]:
+    confirm_unchanged(path, before)
+    if path.suffix == ".parquet":
+        return lines_of(batch_id, table)
+    if not table.columns[3:]:
         raise SourceError(f"{path} is empty. {_REMEDY}")
-    return Lines(batch_id=batch_id, rows=rows)
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError as error:
-        raise SourceError(f"{path}, a weather file, does not exist. Check its path in the source's options.") from error
-    return (found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _text(path: Path, content: bytes) -> str:
-    plain = gzip.decompress(content) if path.suffix == ".gz" else content
-    return plain.decode("utf-8-sig", errors="replace")
+    return Lines(batch_id=batch_id, rows=table)
 
 
 def lines_of(batch_id: str, table: pl.DataFrame) -> Lines:
@@ -91,16 +79,16 @@ def lines_of(batch_id: str, table: pl.DataFrame) -> Lines:
     return Lines(batch_id=batch_id, rows=rows)
 
 
-def _csv(text: str) -> pl.DataFrame:
+def _csv(path: Path) -> pl.DataFrame:
     """Return the cells as text. Fields in quotes may hold separators, but not the ends of lines."""
-    header, *lines = text.splitlines() or [""]
+    header = header_of(next(unpacked_blocks(path, size=_LONGEST_HEADER_BYTES), b""))
     names = [name.strip() for name in next(csv.reader([header]), [])]
-    numbered = pl.DataFrame({PAYLOAD: lines}, schema={PAYLOAD: pl.String}).with_columns(
-        # The header is line 1; blank lines say nothing and are no rows.
-        pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE_NUMBER)
+    numbered = pl.concat(numbered_lines(path)).select(
+        pl.col("line_number").alias(LINE_NUMBER), pl.col("line").alias(PAYLOAD)
     )
+    # Blank lines say nothing and are no rows.
     numbered = numbered.filter(pl.col(PAYLOAD).str.strip_chars() != "")
-    if '"' in text:
+    if numbered[PAYLOAD].str.contains('"', literal=True).any():
         cells = pl.Series([next(csv.reader([line]), []) for line in numbered[PAYLOAD]], dtype=pl.List(pl.String))
     else:
         cells = numbered[PAYLOAD].str.split(",")

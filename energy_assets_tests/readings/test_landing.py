@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from energy_assets.errors import SourceError
-from energy_assets.readings.landing import find_file, fingerprint, line_chunks, require_columns
+from energy_assets.parsing.lines import numbered_lines
+from energy_assets.readings.landing import find_file, fingerprint, require_columns
 
 CONTENT = b"a,b\n1,2\n3,4\n"
 
@@ -37,13 +38,13 @@ def test_lines_keep_their_number(
     (tmp_path / "x.csv").write_bytes(content)
     mark = fingerprint(tmp_path / "x.csv")
     assert (mark.header, mark.data_lines) == (header, data_lines)
-    assert [row for chunk in line_chunks(mark) for row in chunk.rows()] == lines
+    assert [row for chunk in numbered_lines(tmp_path / "x.csv") for row in chunk.rows()] == lines
 
 
 def test_lines_that_cross_blocks_stay_whole(tmp_path: Path):
     lines = [f"{number},{'x' * 97}" for number in range(200_000)]  # 20 MB: more than one block of 16 MB
     (tmp_path / "x.csv").write_text("\n".join(["a,b", *lines]))
-    chunks = list(line_chunks(fingerprint(tmp_path / "x.csv")))
+    chunks = list(numbered_lines(tmp_path / "x.csv"))
     assert len(chunks) > 2
     assert [line for chunk in chunks for line in chunk["line"]] == lines
     assert [number for chunk in chunks for number in chunk["line_number"]] == list(range(2, 200_002))

@@ -217,7 +217,7 @@ def test_of_two_sources_of_an_hour_the_richer_is_stored_and_the_other_counted(tm
     ("content", "name", "says"),
     [
         pytest.param(b"", "w.csv", "is empty", id="empty"),
-        pytest.param(gzip.compress(b"at,x\n2024-05-01,1\n" * 500)[:60], "w.csv.gz", "cannot be read", id="torn gzip"),
+        pytest.param(gzip.compress(b"at,x\n2024-05-01,1\n" * 500)[:60], "w.csv.gz", "damaged gzip", id="torn gzip"),
         pytest.param(b"PAR1", "w.parquet", "cannot be read", id="torn Parquet"),
         pytest.param(b"time,x\n", "w.csv", "lacks the columns at .* it has time, x", id="wrong column"),
     ],
