@@ -13,10 +13,12 @@ import polars as pl
 from energy_assets.contracts import FORECASTS_EVIDENCE
 from energy_assets.forecasts.centre import KIND, mean_of_quantiles, median_before
 from energy_assets.forecasts.learning import BIN_STEP, BINS, CENTRES, CORRELATIONS
+from energy_assets.forecasts.nodes import PORTFOLIO
 from energy_assets.forecasts.scenarios import Dependence
 
 _SCORE_80 = 1.2815516
 _FARTHEST = 3.0
+_CORRELATIONS = ("across_portfolio", "within_site", "within_premise")
 _ISSUE = "issued_at_utc"
 _SLOT = (_ISSUE, "kind", "starts_at_utc")
 
@@ -27,17 +29,18 @@ def evidence_of(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.Dat
     `compared` is what `actuals.with_actuals` returns, `recipes` the rows of `forecasts.recipes` of these issues; an
     issue without any was made with nothing applied. `meters` follows its contract.
     """
-    rows = _measured(compared, recipes=recipes, meters=meters)
+    issued = _with_recipe(compared, recipes=recipes, meters=meters)
+    rows = issued.filter(pl.col("actual_kwh").is_not_null())
     if rows.is_empty():
         return FORECASTS_EVIDENCE.empty()
-    sites = _sums(rows, "site_id")
+    sites = _sums(issued, "site_id")
     parts = [
         _half_bands(rows),
         _centre_of_meters(rows),
         _centre_of_sums(rows),
-        _covered(sites, "covered_site"),
-        _covered(_sums(rows, "premise_id"), "covered_premise"),
-        _covered_portfolio(sites),
+        _covered(sites, compared, correlation="within_site", statistic="covered_site"),
+        _covered(_sums(issued, "premise_id"), compared, correlation="within_premise", statistic="covered_premise"),
+        _covered_portfolio(sites, compared),
         _hour_to_hour(rows),
     ]
     schema = FORECASTS_EVIDENCE.polars_schema
@@ -45,14 +48,15 @@ def evidence_of(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.Dat
     return FORECASTS_EVIDENCE.conform(made.sort(FORECASTS_EVIDENCE.key))
 
 
-def _measured(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
-    """Return meter slots that were read: kind, median, mean and factor before the recipe, sigma and error after it."""
-    rows = compared.filter(pl.col("node_kind") == "meter", pl.col("actual_kwh").is_not_null()).with_columns(kind=KIND)
+def _with_recipe(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
+    """Return meter slots with kind, and median, mean and factor before the recipe, sigma and error after it."""
+    rows = compared.filter(pl.col("node_kind") == "meter").with_columns(kind=KIND)
     rows = rows.join(meters.select("premise_id", node_id="meter_id"), on="node_id", how="inner", validate="m:1")
+    plain = Dependence()
     for parameter, subject, default in (
         ("centre", "kind", 0.0),
         ("widening", "method", 1.0),
-        ("within_site", "kind", Dependence().within_site),
+        *((name, "kind", getattr(plain, name)) for name in _CORRELATIONS),
     ):
         applied = recipes.filter(parameter=parameter).select(
             _ISSUE, pl.col("subject").alias(subject), pl.col("value").alias(parameter)
@@ -125,46 +129,82 @@ def _by_place(shares: pl.DataFrame, statistic: str) -> pl.DataFrame:
     return long.rename({"kind": "subject"}).with_columns(statistic=pl.lit(statistic))
 
 
-def _sums(rows: pl.DataFrame, place: str) -> pl.DataFrame:
-    """Return per place and slot the sums of errors, of variances and of standard deviations of its meters."""
-    return rows.group_by(place, *_SLOT).agg(
-        meters=pl.len(),
-        within_site=pl.col("within_site").first(),
+def _sums(issued: pl.DataFrame, place: str) -> pl.DataFrame:
+    """Return per place and slot the sums of errors, variances and standard deviations of its meters that were read.
+
+    `all_variance` and `all_together` are of all meters, read or not.
+    """
+    was_read = pl.col("actual_kwh").is_not_null()
+    return issued.group_by(place, *_SLOT).agg(
+        pl.col(*_CORRELATIONS).first(),
+        meters=was_read.sum(),
+        cadences=pl.col("interval_minutes").n_unique(),
+        interval_minutes=pl.col("interval_minutes").first(),
         error=pl.col("error").sum(),
-        variance=(pl.col("sigma") ** 2).sum(),
-        together=pl.col("sigma").sum(),
+        variance=(pl.col("sigma") ** 2).filter(was_read).sum(),
+        together=pl.col("sigma").filter(was_read).sum(),
+        all_variance=(pl.col("sigma") ** 2).sum(),
+        all_together=pl.col("sigma").sum(),
+        node_id=pl.concat_str(pl.col(place).first(), pl.col("kind").first(), separator="|"),
     )
 
 
-def _covered(sums: pl.DataFrame, statistic: str) -> pl.DataFrame:
+def _covered(sums: pl.DataFrame, compared: pl.DataFrame, *, correlation: str, statistic: str) -> pl.DataFrame:
     """Count the sums of two meters or more that lie within the 80 % band, by correlation of the meters."""
-    several = sums.filter(pl.col("meters") > 1)
-    return _by_correlation(several, "variance", pl.col("together") ** 2 - pl.col("variance"), statistic=statistic)
+    several = sums.filter(pl.col("meters") > 1).with_columns(
+        rest=pl.col("together") ** 2 - pl.col("variance"),
+        published=pl.col("all_variance") + pl.col(correlation) * (pl.col("all_together") ** 2 - pl.col("all_variance")),
+    )
+    return _by_correlation(several, compared, statistic=statistic)
 
 
-def _covered_portfolio(sites: pl.DataFrame) -> pl.DataFrame:
+def _covered_portfolio(sites: pl.DataFrame, compared: pl.DataFrame) -> pl.DataFrame:
     """Count the portfolio's sums within the band by correlation across sites, these being as they were taken to be."""
-    own = pl.col("variance") + pl.col("within_site") * (pl.col("together") ** 2 - pl.col("variance"))
+
+    def own(variance: str, together: str) -> pl.Expr:
+        return (pl.col(variance) + pl.col("within_site") * (pl.col(together) ** 2 - pl.col(variance))).sum()
+
+    def across(together: str) -> pl.Expr:
+        return pl.col(together).sum() ** 2 - (pl.col(together) ** 2).sum()
+
     sums = (
         sites.group_by(_SLOT)
         .agg(
-            sites=pl.len(),
+            sites=(pl.col("meters") > 0).sum(),
+            cadences=pl.max_horizontal(pl.col("cadences").max(), pl.col("interval_minutes").n_unique()),
+            interval_minutes=pl.col("interval_minutes").first(),
             error=pl.col("error").sum(),
-            variance=own.sum(),
-            squares=(pl.col("together") ** 2).sum(),
-            together=pl.col("together").sum(),
+            variance=own("variance", "together"),
+            rest=across("together"),
+            published=own("all_variance", "all_together") + pl.col("across_portfolio").first() * across("all_together"),
+            node_id=pl.concat_str(pl.lit(PORTFOLIO), pl.col("kind").first(), separator="|"),
         )
         .filter(pl.col("sites") > 1)
     )
-    return _by_correlation(sums, "variance", pl.col("together") ** 2 - pl.col("squares"), statistic="covered_portfolio")
+    return _by_correlation(sums, compared, statistic="covered_portfolio")
 
 
-def _by_correlation(sums: pl.DataFrame, variance: str, covariance: pl.Expr, *, statistic: str) -> pl.DataFrame:
+def _by_correlation(sums: pl.DataFrame, compared: pl.DataFrame, *, statistic: str) -> pl.DataFrame:
+    """Count the errors within the band of each correlation that is tried.
+
+    The band that was published stands for what the formula does not know, as heavy tails: another correlation scales it
+    as it scales the standard deviation. A sum of several cadences has none at its slots, and a normal one stands in.
+    """
+    nodes = compared.filter(pl.col("node_kind") != "meter").select(
+        _ISSUE, "starts_at_utc", "node_id", "interval_minutes",
+        up=pl.col("q90") - pl.col("q50"), down=pl.col("q50") - pl.col("q10"),
+    )  # fmt: skip
+    met = sums.join(nodes, on=[_ISSUE, "starts_at_utc", "node_id", "interval_minutes"], how="left", validate="1:1")
+    half = pl.when(pl.col("error") >= 0).then("up").otherwise("down")
+    ratio = pl.when(pl.col("cadences") == 1, pl.col("published") > 0).then(half / pl.col("published").sqrt())
+    met = met.with_columns(ratio=ratio.fill_null(_SCORE_80))
     bands = {
-        str(place): (pl.col("error").abs() <= _SCORE_80 * (pl.col(variance) + each * covariance).sqrt()).sum()
+        str(place): (
+            pl.col("error").abs() <= pl.col("ratio") * (pl.col("variance") + each * pl.col("rest")).sqrt()
+        ).sum()
         for place, each in enumerate(CORRELATIONS)
     }
-    counted = sums.group_by(_ISSUE, subject="kind").agg(slots=pl.len(), **bands)
+    counted = met.group_by(_ISSUE, subject="kind").agg(slots=pl.len(), **bands)
     long = counted.unpivot(list(bands), index=[_ISSUE, "subject", "slots"], variable_name="bin", value_name="total")
     return long.with_columns(statistic=pl.lit(statistic))
 

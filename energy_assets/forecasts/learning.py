@@ -141,20 +141,23 @@ def _centre(of_meters: pl.DataFrame, of_sums: pl.DataFrame, *, issues: int) -> f
 
 def _dependence(tables: Mapping[tuple[object, ...], pl.DataFrame], *, kind: str, issues: int) -> Dependence:
     plain = Dependence()
-    found: dict[str, float] = {}
-    least = 0.0
-    for name, statistic in _LEVELS.items():
-        value = getattr(plain, name)
-        if (statistic, kind) in tables:
-            value = _trusted(_correlation(tables[statistic, kind]), prior=value, issues=issues)
-        found[name] = least = max(least, value)
+    known = {
+        name: _trusted(_correlation(tables[statistic, kind]), prior=getattr(plain, name), issues=issues)
+        for name, statistic in _LEVELS.items()
+        if (statistic, kind) in tables
+    }
+    site = known.get("within_site", plain.within_site)
+    # What has not been seen gives way to what has: nobody shares more with another site than within his own.
+    portfolio = known.get("across_portfolio", min(plain.across_portfolio, site))
+    site = max(site, portfolio)
+    premise = max(site, known.get("within_premise", plain.within_premise))
     hours = plain.hour_to_hour
     if ("hour_to_hour", kind) in tables:
         products, squares = tables["hour_to_hour", kind].sort("bin")["total"].to_list()
         hours = _trusted(
             float(np.clip(products / max(squares, 1e-12), 0, _MOST_PERSISTENT)), prior=hours, issues=issues
         )
-    return Dependence(**found, hour_to_hour=hours)
+    return Dependence(across_portfolio=portfolio, within_site=site, within_premise=premise, hour_to_hour=hours)
 
 
 def _correlation(group: pl.DataFrame) -> float:
