@@ -27,14 +27,13 @@ from energy_assets.defs.partitions import (
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message
 from energy_assets.features.closures import read_closures
 from energy_assets.features.matrix import Thinning, build_features, features_hash, reading_windows
-from energy_assets.features.past_weather import PAST_QUANTITIES
+from energy_assets.features.past_weather import OBSERVED_COLUMNS
 from energy_assets.lake import Lake
 from energy_assets.settings import Settings
 from energy_assets.weather.as_known import as_known
 
 HORIZON = timedelta(hours=72)
 _WEATHER_BEFORE = timedelta(days=9)
-_SEEN = ["site_id", "starts_at_utc", *PAST_QUANTITIES, "available_at_utc"]
 
 
 @dg.asset(
@@ -94,7 +93,9 @@ def features_of(
         )
         for window in reading_windows(issues)
     )
-    seen = pl.concat(lake.read(WEATHER_OBSERVED, window, columns=_SEEN) for window in reading_windows(issues))
+    seen = pl.concat(
+        lake.read(WEATHER_OBSERVED, window, columns=OBSERVED_COLUMNS) for window in reading_windows(issues)
+    )
     span = Window(starts_at_utc=min(issues) - _WEATHER_BEFORE, ends_at_utc=max(issues) + HORIZON)
     weather = as_known(
         lake.read(WEATHER_OBSERVED, span),

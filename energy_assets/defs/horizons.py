@@ -29,6 +29,7 @@ from energy_assets.defs.models import checked_spec, first_reading
 from energy_assets.defs.reporting import OWNERS, looks_of, report, run_message, table_of
 from energy_assets.errors import ModelError
 from energy_assets.features.matrix import reading_windows
+from energy_assets.features.past_weather import OBSERVED_COLUMNS
 from energy_assets.forecasts.ladder import Champion
 from energy_assets.forecasts.other_horizons import REACH_BACK, ahead_rows, outlook_rows
 from energy_assets.forecasts.outlook import day_sums, whole_days
@@ -89,9 +90,10 @@ def short_term_models(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[S
     if newest is None or first is None:
         return dg.MaterializeResult(metadata={"models": "nothing to learn from: no readings"})
     trained_at = (newest + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
+    past = Window(starts_at_utc=trained_at - _LEARNED_FROM, ends_at_utc=trained_at)
     learned = learn_short_term(
-        _readings_of(lake, Window(starts_at_utc=trained_at - _LEARNED_FROM, ends_at_utc=trained_at)),
-        places=_places(lake),
+        _readings_of(lake, past),
+        places=_places(lake, past),
         weather=_known_weather(lake, settings=settings),
         trained_at=trained_at,
         spec=checked_spec(settings, effort="quick"),
@@ -131,7 +133,7 @@ def next_hours(
     issued = issued.astimezone(UTC).replace(second=0, microsecond=0)
     found = forecast_short_term(
         _readings_up_to(lake, issued, settings=settings),
-        places=_places(lake),
+        places=_places(lake, *reading_windows([issued])),
         weather=_known_weather(lake, settings=settings),
         champions=stored_models(settings),
         issued_at_utc=issued,
@@ -175,8 +177,14 @@ def _model_path(settings: Settings, name: str) -> Path:
     return _model_folder(settings) / f"{name}.zip"
 
 
-def _places(lake: Lake) -> Places:
-    return Places(meters=lake.read(METERS), sites=lake.read(SITES), premises=lake.read(PREMISES))
+def _places(lake: Lake, *windows: Window) -> Places:
+    """Return what is registered, and the weather that was observed in the windows."""
+    return Places(
+        meters=lake.read(METERS),
+        sites=lake.read(SITES),
+        premises=lake.read(PREMISES),
+        observed=pl.concat([lake.read(WEATHER_OBSERVED, each, columns=OBSERVED_COLUMNS) for each in windows]),
+    )
 
 
 def _readings_of(lake: Lake, *windows: Window) -> pl.DataFrame:

@@ -14,6 +14,8 @@ import polars as pl
 from energy_assets.features.history import Floats, hide_unknown
 
 PAST_QUANTITIES = ("temperature_c", "global_horizontal_irradiance_w_m2", "cloud_cover_fraction")
+OBSERVED_COLUMNS = ["site_id", "starts_at_utc", *PAST_QUANTITIES, "available_at_utc"]
+"""What is read of `weather.observed`."""
 _NEVER = np.iinfo(np.int32).max
 
 
