@@ -23,7 +23,7 @@ CLOCK_HOURS = (-3, -2, -1, 1, 2, 3)
 ZONE_TRUST = 0.75
 ZONE_HOURS = (*range(-11, -3), *range(4, 13))
 LEAST_UNEXPLAINED = 0.005  # share of a day's variance: below it a fit is perfect
-LEAST_GAIN = 0.15  # share of the unexplained that a profile moved by hours may explain by chance
+LEAST_GAIN = 0.2  # share of the unexplained that a profile moved by hours may explain by chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ def _clocks(judged: Expectation, *, hours_per_slot: float) -> tuple[Floats, Ints
 
     near = np.stack([gain(hours, slice(None)) for hours in CLOCK_HOURS])
     near[:, :, 2:] = (near[:, :, 2:] + near[:, :, 1:-1] + near[:, :, :-2]) / 3
-    usual = np.nan_to_num(sorted_quantile(near.max(axis=0)[:, :-1], share=0.9), nan=1.0)
+    usual = np.nan_to_num(sorted_quantile(near.max(axis=0)[:, :-1], share=0.95), nan=1.0)
     # Another zone's clock is many hours away. So many may fit by chance that it takes more to believe one of them.
     far = ZONE_TRUST * np.stack([gain(hours, slice(-3, None)).mean(axis=1) for hours in ZONE_HOURS])
     every = np.concatenate([near[:, :, -1], far])
