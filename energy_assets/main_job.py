@@ -63,8 +63,9 @@ def history_steps(*, first: date, today: date) -> list[Step]:
         Step(title="Models, trained and registered", job="training"),
         Step(title="Forecasts of the last two weeks", job="delivery", first=measured, last=today),
         Step(title="Anomalies, energy and bills by day", job="derived", first=flagged, last=yesterday),
-        Step(title="Tomorrow: forecast and prices", job="delivery", first=tomorrow, last=tomorrow),
+        # Before tomorrow's, which learns from it: the night again then changes nothing.
         Step(title="Error of past forecasts", job="skill", first=measured, last=yesterday),
+        Step(title="Tomorrow: forecast and prices", job="delivery", first=tomorrow, last=tomorrow),
     ]
 
 
