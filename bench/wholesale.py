@@ -198,7 +198,7 @@ def plain_lightgbm(market: MarketDays) -> np.ndarray:
         for span in (7, 28)
     ]
     month_of_year = np.repeat(np.array([day.month for day in market.days], dtype=float)[:, None], 24, axis=1)
-    holiday = np.repeat(np.asarray(market.holiday, dtype=float)[:, None], 24, axis=1)
+    holiday = np.repeat(np.asarray(market.holiday, dtype=float)[:days, None], 24, axis=1)
     yesterday = [np.repeat(f(lagged[0], axis=1)[:, None], 24, axis=1) for f in (np.mean, np.max, np.min)]
     last = np.repeat(lagged[0][:, -1:], 24, axis=1)
     drivers = [*market.drivers, *(np.repeat(x.mean(axis=1)[:, None], 24, axis=1) for x in market.drivers)]
