@@ -104,12 +104,16 @@ class Lake:
             window: keep rows whose window column falls in `[starts_at_utc, ends_at_utc)`.
             columns: names to return; all by default.
             where: column to value, or to a list of values of which one must match.
-            snapshot_id: read the lake as it was at that snapshot.
+            snapshot_id: read the lake as it was at that snapshot, without the columns that the contract gained since.
         """
-        selected = ", ".join(table.column(name).name for name in columns or table.column_names)
+        names = [table.column(name).name for name in columns or table.column_names]
         condition, parameters = condition_of(table, window, where or {})
         version = "" if snapshot_id is None else f" AT (VERSION => {int(snapshot_id)})"
         with self.session() as session:
+            if version:
+                then = session.execute(f"SELECT * FROM lake.{table.qualified_name}{version} LIMIT 0").description or []
+                names = [name for name in names if name in {column[0] for column in then}]
+            selected = ", ".join(names)
             frame = session.execute(
                 f"SELECT {selected} FROM lake.{table.qualified_name}{version} WHERE {condition}", parameters
             ).pl()

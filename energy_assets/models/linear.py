@@ -113,5 +113,7 @@ def _regressors(rows: pl.DataFrame, *, has_weather: bool) -> Doubles:
         block = scaled(rows, ("local_hour",)) // _HOURS_PER_BLOCK
         parts += [degrees * (block == index) for index in range(24 // _HOURS_PER_BLOCK)]
     fitted = (*_FITTED, *_FITTED_WEATHER) if has_weather else _FITTED
+    # Rows that were stored before these were known do not have them.
+    rows = rows.with_columns(pl.lit(np.nan, pl.Float32).alias(name) for name in fitted if name not in rows.columns)
     parts.append(np.nan_to_num(scaled(rows, fitted).astype(np.float64), nan=0.0))
     return np.concatenate(parts, axis=1)

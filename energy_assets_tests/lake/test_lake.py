@@ -207,6 +207,8 @@ def test_a_column_that_a_contract_gained_is_added(tmp_path: Path) -> None:
 
     after = Lake(**place, tables=[nullable])
     assert after.read(nullable).rows() == [("s", "S", "UTC", None)]
+    then = after.read(nullable, snapshot_id=after.snapshot_id() - 1)
+    assert then.to_dicts() == [{"site_id": "s", "name": "S", "timezone": "UTC"}]
 
     demanding = Lake(**place, tables=[SITES])
     with pytest.raises(LakeError, match="lacks the column source"):
