@@ -18,6 +18,7 @@ from energy_assets.forecasts.scenarios import Dependence
 
 _SCORE_80 = 1.2815516
 _FARTHEST = 3.0
+_DIGITS = 9
 _CORRELATIONS = ("across_portfolio", "within_site", "within_premise")
 _ISSUE = "issued_at_utc"
 _SLOT = (_ISSUE, "kind", "starts_at_utc")
@@ -45,6 +46,8 @@ def evidence_of(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.Dat
     ]
     schema = FORECASTS_EVIDENCE.polars_schema
     made = pl.concat(part.select(pl.col(name).cast(dtype) for name, dtype in schema.items()) for part in parts)
+    # The order of addition decides the last digits, and is not always the same.
+    made = made.with_columns(pl.col("total").round_sig_figs(_DIGITS))
     return FORECASTS_EVIDENCE.conform(made.sort(FORECASTS_EVIDENCE.key))
 
 
