@@ -55,11 +55,11 @@ def _simulate(port: int, messages: int, folder: Path) -> tuple[float, float]:
     assert child.stdout is not None
     said = " ".join(child.stdout.read().split())
     peak_mb = _peak_mb_after(child)
-    counted = re.match(r"([\d,]+) messages .* in ([\d,.]+) s .* ([\d,]+) acknowledged", said)
+    counted = re.match(r"([\d,]+) messages .*\(([\d,]+)/s\), ([\d,]+) acknowledged", said)
     assert counted, said
-    sent, seconds, acknowledged = (float(text.replace(",", "")) for text in counted.groups())
+    sent, per_s, acknowledged = (int(text.replace(",", "")) for text in counted.groups())
     assert sent == acknowledged == messages, said
-    return sent / seconds, peak_mb
+    return per_s, peak_mb
 
 
 def _mosquitto_pub(port: int, messages: int, folder: Path) -> tuple[float, float]:
