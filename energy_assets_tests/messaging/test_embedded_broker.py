@@ -40,7 +40,10 @@ def test_what_a_session_has_not_seen_survives_the_kill_of_the_broker(tmp_path: P
 
 
 def test_a_sender_heals_when_the_broker_comes_back_and_nothing_acknowledged_is_missing(tmp_path: Path) -> None:
-    with Embedded(tmp_path) as embedded, listening(embedded.port, "t/#") as listener:
+    with (
+        Embedded(tmp_path) as embedded,
+        listening(embedded.port, "t/#", client_id="l", is_remembered=True) as listener,
+    ):
         with Sender(embedded.endpoint, client_id="s", version="3.1.1") as sender:
             work = threading.Thread(target=_slowly, args=(sender, outgoing(0, 300)))
             work.start()
@@ -51,7 +54,10 @@ def test_a_sender_heals_when_the_broker_comes_back_and_nothing_acknowledged_is_m
             work.join(20)
             assert sender.settle(within_s=20)
         assert sender.acknowledged >= 300
-        listener.wait_for(300)
+        ends_at = time.monotonic() + 20
+        while len({payload for _, payload, _ in listener.messages}) < 300 and time.monotonic() < ends_at:
+            time.sleep(0.05)
+    assert {int(payload) for _, payload, _ in listener.messages} == set(range(300))
 
 
 def _slowly(sender: Sender, messages: list[Outgoing]) -> None:
