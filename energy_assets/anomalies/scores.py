@@ -6,6 +6,7 @@ meters and no label sets it. The strength of a slot adds up the saturated parts:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -22,8 +23,10 @@ LEVEL_DAYS = (1, 2, 4, 7)
 CLOCK_HOURS = (-3, -2, -1, 1, 2, 3)
 ZONE_TRUST = 0.75
 ZONE_HOURS = (*range(-11, -3), *range(4, 13))
+LEAST_GAIN = 0.04  # of the correlation: less is chance
 LEAST_UNEXPLAINED = 0.005  # share of a day's variance: below it a fit is perfect
-LEAST_GAIN = 0.2  # share of the unexplained that a profile moved by hours may explain by chance
+LEAST_SHARE = 0.2  # of the unexplained that a profile moved by hours may explain by chance
+SURE_SHARE = 3.5  # times that: then a small move of a regular meter is believed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,41 +169,60 @@ def _levels(judged: Expectation) -> Floats:
 
 
 def _clocks(judged: Expectation, *, hours_per_slot: float) -> tuple[Floats, Ints]:
-    """Return how much of what the last three days leave unexplained a profile moved by hours explains, and the hours.
+    """Return how much better the last three days fit their profile moved by hours, [meter], and those hours.
 
-    The share counts in what is usual for the meter, [meter]: a day that always fits well shows a small move too.
+    Better counts as the gain in correlation, which flat and noisy days hardly have; and, where it is sure, as the share
+    of what the days leave unexplained that the moved profile explains, which shows a small move of a regular meter.
+    Both in what is usual for the meter.
     """
     known = np.isfinite(judged.kwh) & np.isfinite(judged.profile_kwh)
     centred = _centred(np.where(known, judged.kwh, 0), known)
     shape = _centred(np.nan_to_num(judged.profile_kwh), np.ones_like(known))
     energy = np.einsum("msd,msd->md", centred, centred) * np.einsum("msd,msd->md", shape, shape)
     size = np.sqrt(np.where(energy > 0, energy, np.inf))
-
     here = _fit(centred, shape, size=size, moved=0)
     # A moved day fits its profile as well as its days usually do; a day that is odd in another way fits none.
     usually = sorted_quantile(here[:, :-1], share=0.4)[:, None]
 
-    def gain(hours: int, days: slice) -> Floats:
-        moved = round(hours / hours_per_slot) % shape.shape[1]
-        fit = _fit(centred[:, :, days], shape[:, :, days], size=size[:, days], moved=moved)
-        explained = (fit**2 - here[:, days] ** 2) / np.maximum(1 - here[:, days] ** 2, LEAST_UNEXPLAINED)
-        return np.asarray(np.clip(explained, -1, 1) * np.clip(1 + (fit - usually) / 0.15, 0, 1))
+    def fits(several: Sequence[int], days: slice) -> tuple[Floats, Floats]:
+        moves = [round(hours / hours_per_slot) % shape.shape[1] for hours in several]
+        of_days = centred[:, :, days], shape[:, :, days]
+        fit = np.stack([_fit(*of_days, size=size[:, days], moved=moved) for moved in moves])
+        return fit, np.clip(1 + (fit - usually) / 0.15, 0, 1)
 
-    near = np.stack([gain(hours, slice(None)) for hours in CLOCK_HOURS])
-    near[:, :, 2:] = (near[:, :, 2:] + near[:, :, 1:-1] + near[:, :, :-2]) / 3
-    usual = np.nan_to_num(sorted_quantile(near.max(axis=0)[:, :-1], share=0.95), nan=1.0)
+    def shares(fit: Floats, trust: Floats, days: slice) -> Floats:
+        before = np.maximum(here[:, days], 0) ** 2
+        explained = (np.maximum(fit, 0) ** 2 - before) / np.maximum(1 - before, LEAST_UNEXPLAINED)
+        return np.asarray(np.clip(explained, -1, 1) * trust)
+
+    every, last = slice(None), slice(-3, None)
+    fit, trust = fits(CLOCK_HOURS, every)
+    # A flat day fits nothing better than noise does: its gain counts as its profile stands out of the noise.
+    power = np.nan_to_num(judged.profile_kwh.var(axis=1))
+    clear = power / np.maximum(power + 2 * (judged.noise_kwh**2).mean(axis=1)[:, None], 1e-12)
+    gain, usual_gain = _of_three_days((fit - here) * trust * clear, share=0.9)
+    share, usual_share = _of_three_days(shares(fit, trust, every), share=0.95)
     # Another zone's clock is many hours away. So many may fit by chance that it takes more to believe one of them.
-    far = ZONE_TRUST * np.stack([gain(hours, slice(-3, None)).mean(axis=1) for hours in ZONE_HOURS])
-    every = np.concatenate([near[:, :, -1], far])
-    strength = np.maximum(every.max(axis=0), 0) / np.maximum(usual, LEAST_GAIN)
-    return strength, np.asarray((*CLOCK_HOURS, *ZONE_HOURS))[every.argmax(axis=0)]
+    far = ZONE_TRUST * shares(*fits(ZONE_HOURS, last), last).mean(axis=2)
+    share = np.concatenate([share, far]) / np.maximum(usual_share, LEAST_SHARE)
+    gain = np.concatenate([gain, np.zeros_like(far)]) / np.maximum(usual_gain, LEAST_GAIN)
+    strength = np.maximum(np.maximum(gain, 0), np.where(share >= SURE_SHARE, share, 0))
+    return strength.max(axis=0), np.asarray((*CLOCK_HOURS, *ZONE_HOURS))[strength.argmax(axis=0)]
+
+
+def _of_three_days(gains: Floats, *, share: float) -> tuple[Floats, Floats]:
+    """Return the mean of the last three days by hours, [hours, meter], and what the best of them usually reaches."""
+    recent = gains.copy()
+    recent[:, :, 2:] = (gains[:, :, 2:] + gains[:, :, 1:-1] + gains[:, :, :-2]) / 3
+    usual = np.nan_to_num(sorted_quantile(recent.max(axis=0)[:, :-1], share=share), nan=1.0)
+    return recent[:, :, -1], usual
 
 
 def _fit(centred: Floats, shape: Floats, *, size: Floats, moved: int) -> Floats:
-    """Return the correlation of each day with its profile moved by slots, [meter, day], at least 0."""
+    """Return the correlation of each day with its profile moved by slots, [meter, day]."""
     late = np.einsum("msd,msd->md", centred[:, moved:], shape[:, : shape.shape[1] - moved])
     wrapped = np.einsum("msd,msd->md", centred[:, :moved], shape[:, shape.shape[1] - moved :])
-    return np.asarray(np.maximum((late + wrapped) / size, 0))
+    return np.asarray((late + wrapped) / size)
 
 
 def _centred(values: Floats, known: Bools) -> Floats:
