@@ -29,8 +29,8 @@ from energy_assets.ledger.merkle import (
     tree_root,
 )
 from energy_assets.ledger.notes import Signer
+from energy_assets_tests.ledger.killing import killed_at_lines, killed_at_random
 from energy_assets_tests.ledger.rewriting import rewritings_found
-from energy_assets_tests.ledger.test_log import killed_at_lines, killed_at_random
 
 RATE_LIMIT, PROOF_LIMIT_MS = 20_000, 5.0
 

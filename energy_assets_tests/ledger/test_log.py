@@ -1,8 +1,7 @@
-"""The log on disk: appends, proofs, tampering, crashes and the witness."""
+"""The log on disk: appends, proofs, tampering and the witness."""
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import subprocess
@@ -22,21 +21,10 @@ from energy_assets.ledger.notes import COSIGNATURE, Signer
 from energy_assets.ledger.tiles import tile_path
 from energy_assets.ledger.witness import Witness
 from energy_assets.prices.zones import ZoneConfig
+from energy_assets_tests.ledger.logs import SIGNER, entry, filled
 from energy_assets_tests.prices.strategies import curve, net_load
 
-SIGNER = Signer(name="example.org/log", algorithm=1, seed=bytes(range(32)))
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-
-
-def entry(number: int, *, revision: int = 0, text: str = "") -> dict[str, object]:
-    return {"type": "price_curve", "zone": f"z{number}", "date": "2026-06-01", "revision": revision, "text": text}
-
-
-def filled(folder: Path, *, size: int, batch: int = 97) -> Ledger:
-    ledger = Ledger.create(folder, signer=SIGNER)
-    for start in range(0, size, batch):
-        ledger.append([entry(i) for i in range(start, min(start + batch, size))])
-    return ledger
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 255, 256, 257, 513])
@@ -229,206 +217,6 @@ def test_only_cosigned_checkpoints_of_this_log_are_kept(tmp_path: Path) -> None:
     ahead = Witness(tmp_path / "w2", signer=key).cosign_log(other, now=NOW)
     with pytest.raises(LedgerError, match="not of the log as it is"):
         ledger.accept(ahead, witness=key.verifier)
-
-
-CRASHER = """
-import os, shutil, signal, sys
-from pathlib import Path
-from energy_assets.ledger.log import Ledger
-from energy_assets.ledger.notes import Signer
-
-base, out, first, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-signer = Signer(name="example.org/log", algorithm=1, seed=bytes(range(32)))
-entries = [
-    {"type": "price_curve", "zone": f"z{i}", "date": "2026-06-01", "revision": 0, "text": ""}
-    for i in range(first, first + count)
-]
-for fatal in range(1000):
-    folder = out / str(fatal)
-    shutil.copytree(base, folder)
-    child = os.fork()
-    if child == 0:
-        left = [fatal]
-        def step(_):
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-        Ledger(folder, verifier=signer.verifier, signer=signer, on_step=step).append(entries)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status):
-        sys.exit(os.WEXITSTATUS(status))
-"""
-
-
-KILLED_AT_LINES = """
-import os, shutil, signal, sys
-from pathlib import Path
-from energy_assets.ledger.log import Ledger
-from energy_assets.ledger.notes import Signer
-
-base, folder, stride = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-signer = Signer(name="example.org/log", algorithm=1, seed=bytes(range(32)))
-entries = [
-    {"type": "price_curve", "zone": f"z{i}", "date": "2026-06-01", "revision": 0, "text": ""} for i in range(254, 259)
-]
-trusted = Ledger(base, verifier=signer.verifier).checkpoint()
-kills, old, fatal = 0, 0, 0
-while True:
-    shutil.copytree(base, folder)
-    child = os.fork()
-    if child == 0:
-        left = [fatal]
-        def trace(frame, event, _):
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return trace
-        ledger = Ledger(folder, verifier=signer.verifier, signer=signer)
-        sys.settrace(trace)
-        ledger.append(entries)
-        sys.settrace(None)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    ledger = Ledger(folder, verifier=signer.verifier, signer=signer)
-    found = ledger.verify(trusted=trusted)
-    assert found.is_sound, (fatal, found.problems)
-    assert found.checkpoint.size in (254, 259), fatal
-    old += found.checkpoint.size == 254
-    assert ledger.append(entries) == [254, 255, 256, 257, 258], fatal
-    assert ledger.verify(trusted=trusted).is_sound, fatal
-    shutil.rmtree(folder)
-    if os.WIFEXITED(status):
-        print(kills, old)
-        sys.exit(os.WEXITSTATUS(status))
-    kills, fatal = kills + 1, fatal + stride
-"""
-
-
-KILLED_AT_RANDOM = """
-import os, random, shutil, signal, sys, time
-from pathlib import Path
-from energy_assets.ledger.log import Ledger
-from energy_assets.ledger.notes import Signer
-
-base, folder, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-signer = Signer(name="example.org/log", algorithm=1, seed=bytes(range(32)))
-entries = [
-    {"type": "price_curve", "zone": f"z{i}", "date": "2026-06-01", "revision": 0, "text": ""} for i in range(254, 259)
-]
-trusted, chance = Ledger(base, verifier=signer.verifier).checkpoint(), random.Random(seed)
-
-def appended(after):
-    shutil.copytree(base, folder)
-    begins, begun = os.pipe()
-    child = os.fork()
-    if child == 0:
-        ledger = Ledger(folder, verifier=signer.verifier, signer=signer)
-        os.write(begun, b"x")
-        ledger.append(entries)
-        os._exit(0)
-    os.read(begins, 1)
-    os.close(begins), os.close(begun)
-    started = time.perf_counter()
-    if after is not None:
-        while time.perf_counter() - started < after:
-            pass
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    return time.perf_counter() - started, os.WIFSIGNALED(status)
-
-longest = 0.0
-for _ in range(5):
-    longest = max(longest, appended(None)[0])
-    shutil.rmtree(folder)
-found = {"unsigned": 0, "signed": 0, "ended": 0}
-for kill in range(kills):
-    _, killed = appended(chance.uniform(0, longest))
-    ledger = Ledger(folder, verifier=signer.verifier, signer=signer)
-    read = ledger.verify(trusted=trusted)
-    assert read.is_sound, (kill, read.problems)
-    assert read.checkpoint.size in (254, 259), kill
-    found["ended" if not killed else "unsigned" if read.checkpoint.size == 254 else "signed"] += 1
-    assert ledger.append(entries) == [254, 255, 256, 257, 258], kill
-    assert ledger.verify(trusted=trusted).is_sound, kill
-    shutil.rmtree(folder)
-print(*found.values())
-"""
-
-
-def killed_at_random(tmp_path: Path, *, kills: int, seed: int) -> tuple[int, int, int]:
-    """Kill a writer so many times at a random instant of an append; return those before, after the signature, late."""
-    base = tmp_path / "base"
-    filled(base, size=254)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_RANDOM, str(base), str(tmp_path / "out"), str(kills), str(seed)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 0, done.stderr
-    unsigned, signed, ended = map(int, done.stdout.split())
-    return unsigned, signed, ended
-
-
-def test_a_writer_killed_at_any_instant_leaves_a_log(tmp_path: Path) -> None:
-    """Whatever instruction that is, also inside of a system call; `bench/ledger.py kill` takes a thousand."""
-    unsigned, signed, ended = killed_at_random(tmp_path, kills=15, seed=1)
-    assert unsigned + signed + ended == 15
-    assert unsigned > 0
-
-
-def killed_at_lines(tmp_path: Path, *, stride: int) -> tuple[int, int]:
-    """Kill a writer at every `stride`-th line of an append that fills a tile; return the kills, and those unsigned."""
-    base = tmp_path / "base"
-    filled(base, size=254)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_LINES, str(base), str(tmp_path / "out"), str(stride)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 0, done.stderr
-    kills, old = done.stdout.split()
-    return int(kills), int(old)
-
-
-def test_a_writer_killed_at_any_line_leaves_a_log(tmp_path: Path) -> None:
-    """Every 211th line of Python that an append runs; `bench/ledger.py kill` takes every one."""
-    kills, old = killed_at_lines(tmp_path, stride=211)
-    assert kills > 20
-    assert 5 < old < kills
-
-
-def test_a_writer_killed_at_any_step_leaves_a_log(tmp_path: Path) -> None:
-    base, out = tmp_path / "base", tmp_path / "out"
-    filled(base, size=200)
-    out.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", CRASHER, str(base), str(out), "200", "350"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 0, done.stderr
-    sizes = []
-    for folder in sorted(out.iterdir(), key=lambda path: int(path.name)):
-        ledger = Ledger(folder, verifier=SIGNER.verifier, signer=SIGNER)
-        assert ledger.verify(trusted=Ledger(base, verifier=SIGNER.verifier).checkpoint()).problems == ()
-        sizes.append(ledger.checkpoint().size)
-        # another batch than the one that was cut short takes its place
-        assert ledger.append([entry(900), *(entry(i) for i in range(200, 550))])[0] in (200, 550)
-        assert ledger.verify().problems == ()
-        shutil.rmtree(folder)
-    assert set(sizes) == {200, 550}
-    assert len(sizes) > 25
-    assert sizes == sorted(sizes)
 
 
 def test_a_household_can_prove_a_bill_that_nobody_can_guess() -> None:
