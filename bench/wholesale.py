@@ -38,6 +38,7 @@ from energy_assets.prices.wholesale_trees import TREE_MEMBERS, tree_forecasts
 TEST_DAYS, WARM_DAYS = 728, 182
 MAE_LIMIT, ISSUE_LIGHTGBM = 1.66, 1.70
 CHUNK_DAYS = 91
+PEER_RELEARN_DAYS = 91
 PART_SECONDS = 200
 COUNTRIES = ("NO", "SE", "FI", "DK")
 
@@ -181,7 +182,7 @@ def night() -> None:
 def plain_lightgbm(market: MarketDays) -> np.ndarray:
     """Return a plain LightGBM's forecasts (728, 24): a median model of the z-score over the last 28 days, not tuned.
 
-    It sees lags of the hour, yesterday's mean and ends, drivers and calendar, and learns anew as often as ours.
+    It sees lags and means of the hour, yesterday's mean and ends, drivers and calendar, and learns anew every quarter.
     """
     import lightgbm
 
@@ -206,8 +207,8 @@ def plain_lightgbm(market: MarketDays) -> np.ndarray:
     inputs = np.stack([*calendar, *lagged, *means, *yesterday, last, *drivers], axis=-1)
     target = (market.price - mean) / spread
     made = np.full((days, 24), np.nan)
-    for start in range(days - TEST_DAYS, days, RELEARN_DAYS):
-        part, taught = slice(start, min(start + RELEARN_DAYS, days)), slice(28, start)
+    for start in range(days - TEST_DAYS, days, PEER_RELEARN_DAYS):
+        part, taught = slice(start, min(start + PEER_RELEARN_DAYS, days)), slice(28, start)
         model = lightgbm.LGBMRegressor(
             objective="quantile", alpha=0.5, n_estimators=350, learning_rate=0.05, num_leaves=63, n_jobs=2, verbose=-1
         )
