@@ -106,8 +106,8 @@ FORECASTS_RECIPES = Table(
         time("issued_at_utc", "Issue"),
         text(
             "parameter",
-            "seed, scenarios; across_portfolio, within_site, within_premise, hour_to_hour: correlations; centre: share "
-            "of the way from median to mean; widening: factor on the bands",
+            "seed, scenarios; across_portfolio, within_site, within_premise, hour_to_hour, lasting: correlations; "
+            "centre: share of the way from median to mean; widening: factor on the bands",
         ),
         text("subject", "Kind (`<commodity>|<direction>`), or rung of the ladder for widening; `all` for the rest"),
         number("value", "Value"),

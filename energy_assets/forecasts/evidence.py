@@ -19,6 +19,7 @@ from energy_assets.forecasts.scenarios import Dependence
 _SCORE_80 = 1.2815516
 _FARTHEST = 3.0
 _DIGITS = 9
+_LASTING_HOURS = 12
 _CORRELATIONS = ("across_portfolio", "within_site", "within_premise")
 _ISSUE = "issued_at_utc"
 _SLOT = (_ISSUE, "kind", "starts_at_utc")
@@ -213,17 +214,23 @@ def _by_correlation(sums: pl.DataFrame, compared: pl.DataFrame, *, statistic: st
 
 
 def _hour_to_hour(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add up products of scores an hour apart (bin 0), and the squares that they compare with (bin 1)."""
+    """Add up products of scores an hour apart (bin 0) and twelve (bin 2), and the squares to compare with (1, 3)."""
     scores = rows.select(
         _ISSUE, "node_id", "kind", "starts_at_utc",
         score=(pl.col("error") / pl.col("sigma")).clip(-_FARTHEST, _FARTHEST),
     ).filter(pl.col("score").is_finite())  # fmt: skip
-    later = scores.with_columns(pl.col("starts_at_utc") + pl.duration(hours=1)).drop("kind")
-    pairs = scores.join(later, on=[_ISSUE, "node_id", "starts_at_utc"], how="inner", suffix="_before")
-    squares = (pl.col("score") ** 2 + pl.col("score_before") ** 2) / 2
-    sums = pairs.group_by(_ISSUE, subject="kind").agg(
-        pl.len().alias("slots"), (pl.col("score") * pl.col("score_before")).sort().sum().alias("0"),
-        squares.sort().sum().alias("1"),
-    )  # fmt: skip
-    long = sums.unpivot(["0", "1"], index=[_ISSUE, "subject", "slots"], variable_name="bin", value_name="total")
-    return long.with_columns(statistic=pl.lit("hour_to_hour"))
+    sums = None
+    for first, hours in ((0, 1), (2, _LASTING_HOURS)):
+        later = scores.with_columns(pl.col("starts_at_utc") + pl.duration(hours=hours)).drop("kind")
+        pairs = scores.join(later, on=[_ISSUE, "node_id", "starts_at_utc"], how="inner", suffix="_before")
+        squares = (pl.col("score") ** 2 + pl.col("score_before") ** 2) / 2
+        of_lag = pairs.group_by(_ISSUE, subject="kind").agg(
+            pl.len().alias("slots"),
+            (pl.col("score") * pl.col("score_before")).sort().sum().alias(str(first)),
+            squares.sort().sum().alias(str(first + 1)),
+        )
+        bins = [str(first), str(first + 1)]
+        long = of_lag.unpivot(bins, index=[_ISSUE, "subject", "slots"], variable_name="bin", value_name="total")
+        sums = long if sums is None else pl.concat([sums, long])
+    assert sums is not None
+    return sums.with_columns(statistic=pl.lit("hour_to_hour"))

@@ -112,7 +112,8 @@ def learned_of(recipe: pl.DataFrame) -> Learned:
         widening=values.get("widening", {}),
         centre=values.get("centre", {}),
         dependence={
-            kind: Dependence(**{name: values[name][kind] for name in (*_LEVELS, "hour_to_hour")}) for kind in kinds
+            kind: Dependence(**{name: values[name][kind] for name in (*_LEVELS, "hour_to_hour", "lasting")})
+            for kind in kinds
         },
     )
 
@@ -151,13 +152,22 @@ def _dependence(tables: Mapping[tuple[object, ...], pl.DataFrame], *, kind: str,
     portfolio = known.get("across_portfolio", min(plain.across_portfolio, site))
     site = max(site, portfolio)
     premise = max(site, known.get("within_premise", plain.within_premise))
-    hours = plain.hour_to_hour
+    hours, lasting = plain.hour_to_hour, plain.lasting
     if ("hour_to_hour", kind) in tables:
-        products, squares = tables["hour_to_hour", kind].sort("bin")["total"].to_list()
+        totals = dict(tables["hour_to_hour", kind].select("bin", "total").iter_rows())
+        products, squares = totals[0], totals[1]
         hours = _trusted(
             float(np.clip(products / max(squares, 1e-12), 0, _MOST_PERSISTENT)), prior=hours, issues=issues
         )
-    return Dependence(across_portfolio=portfolio, within_site=site, within_premise=premise, hour_to_hour=hours)
+        if totals.get(3):
+            lasting = _trusted(float(np.clip(totals[2] / totals[3], 0, 1)), prior=lasting, issues=issues)
+    return Dependence(
+        across_portfolio=portfolio,
+        within_site=site,
+        within_premise=premise,
+        hour_to_hour=hours,
+        lasting=min(lasting, hours),
+    )
 
 
 def _correlation(group: pl.DataFrame) -> float:

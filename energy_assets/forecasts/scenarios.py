@@ -39,6 +39,13 @@ class Dependence:
     within_site: float = 0.10
     within_premise: float = 0.30
     hour_to_hour: float = 0.80
+    lasting: float = 0.20
+    """Share of the variance that stays for all slots of an issue: an odd day is odd from morning to night."""
+
+    @property
+    def fading(self) -> float:
+        """Return the correlation from one hour to the next of what does not last."""
+        return max(self.hour_to_hour - self.lasting, 0.0) / max(1.0 - self.lasting, 1e-9)
 
     def weights(self) -> tuple[float, float, float, float]:
         """Return the weights of the portfolio, site, premise and own factors; their squares sum to one."""
@@ -107,10 +114,12 @@ class Draw:
     def _scores(self, meters: Meters, chosen: range) -> Floats:
         """Return normal scores [meter, slot, scenario]."""
         of_kinds = [self.dependence.get(meters.kinds[index], Dependence()) for index in chosen]
-        persistence = np.array([each.hour_to_hour ** (meters.minutes / 60) for each in of_kinds], dtype=np.float32)
+        persistence = np.array([each.fading ** (meters.minutes / 60) for each in of_kinds], dtype=np.float32)
+        lasting = np.array([each.lasting for each in of_kinds], dtype=np.float32)
         slots = self.axis.slots(meters.minutes)
         names = [f"meter {meters.meter_ids[index]}" for index in chosen]
-        scores = _persistent([self._fresh(name, slots=slots) for name in names], persistence=persistence)
+        fresh = [self._fresh(name, slots=slots) for name in names]
+        scores = _persistent(fresh, persistence=persistence, lasting=lasting)
         for row, index in enumerate(chosen):
             kind, premise_id = meters.kinds[index], meters.premises[index]
             portfolio, site, premise, own = of_kinds[row].weights()
@@ -128,16 +137,17 @@ class Draw:
         starts = self.axis.start + minutes * np.arange(self.axis.slots(minutes))
         hours = starts // _HOUR - self.axis.start // _HOUR
         if name not in self._shared:
-            persistence = self.dependence.get(kind, Dependence()).hour_to_hour
+            of_kind = self.dependence.get(kind, Dependence())
             fresh = self._fresh(f"shared {name}", slots=self.axis.slots(1) // _HOUR + 2)
-            self._shared[name] = _persistent([fresh], persistence=np.array([persistence], dtype=np.float32))[0]
+            persistence, lasting = np.array([[of_kind.fading], [of_kind.lasting]], dtype=np.float32)
+            self._shared[name] = _persistent([fresh], persistence=persistence, lasting=lasting)[0]
         return self._shared[name][hours]
 
     def _fresh(self, name: str, *, slots: int) -> Floats:
-        """Return independent standard normal draws [slot, half of the scenarios] that only seed and name decide."""
+        """Return independent standard normal draws [1 + slot, half of the scenarios] that only seed and name decide."""
         digest = hashlib.blake2b(name.encode(), digest_size=8, key=self.seed.to_bytes(8, "big")).digest()
         generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
-        return generator.standard_normal((slots, self.scenarios // 2), dtype=np.float32)
+        return generator.standard_normal((1 + slots, self.scenarios // 2), dtype=np.float32)
 
 
 def energies(scores: Floats, quantiles: Floats) -> Floats:
@@ -161,20 +171,24 @@ def energies(scores: Floats, quantiles: Floats) -> Floats:
     return np.maximum(result, floor[..., None], out=result)
 
 
-def _persistent(fresh: Sequence[Floats], *, persistence: Floats) -> Floats:
-    """Return draws [name, slot, scenario] that hang together over slots.
+def _persistent(fresh: Sequence[Floats], *, persistence: Floats, lasting: Floats) -> Floats:
+    """Return draws [name, slot, scenario] that hang together over slots: a part fades, the first of a name's lasts.
 
     The second half mirrors the first, and each slot has a variance of one, so that mean, median and spread of a
     symmetric band do not depend on luck.
     """
-    count, (slots, half) = len(fresh), fresh[0].shape
+    count, slots, half = len(fresh), fresh[0].shape[0] - 1, fresh[0].shape[1]
     drawn = np.empty((count, slots, 2 * half), dtype=np.float32)
-    drawn[..., :half] = fresh
+    for name, each in enumerate(fresh):
+        drawn[name, :, :half] = each[1:]
     own = np.sqrt(1 - persistence**2)
     for slot in range(1, slots):
         now = drawn[:, slot, :half]
         now *= own[:, None]
         now += persistence[:, None] * drawn[:, slot - 1, :half]
+    for name, each in enumerate(fresh):
+        drawn[name, :, :half] *= np.sqrt(1 - lasting[name])
+        drawn[name, :, :half] += np.sqrt(lasting[name]) * each[0]
     drawn[..., :half] /= np.sqrt(np.square(drawn[..., :half]).mean(axis=-1, keepdims=True))
     np.negative(drawn[..., :half], out=drawn[..., half:])
     return drawn

@@ -154,7 +154,7 @@ def sums_of(intervals: pl.DataFrame, *, meters: pl.DataFrame, seed: int) -> pl.D
             pl.lit(None, pl.Float64).alias("hours"), *(pl.lit(None, dtype).alias(n) for n, dtype in quantiles.items())
         )
     kinds = meters.select(KIND.unique()).to_series()
-    dependence = dict.fromkeys(kinds, Dependence(hour_to_hour=_PERSISTENCE))
+    dependence = dict.fromkeys(kinds, Dependence(hour_to_hour=_PERSISTENCE, lasting=0.0))
     drawn = joint_scenarios(intervals, meters=meters, dependence=dependence, seed=seed, scenarios=_SCENARIOS)
     rows = []
     for meter_id in intervals["node_id"].unique().sort():

@@ -109,7 +109,7 @@ def test_dependence_is_learned_at_every_level():
     assert found.within_premise == pytest.approx(0.6, abs=0.12)
     assert found.within_site == pytest.approx(0.3, abs=0.12)
     assert found.across_portfolio == pytest.approx(0.1, abs=0.1)
-    assert found.hour_to_hour < 0.2  # drawn without persistence, and doubt draws it up a little
+    assert 0 <= found.lasting <= found.hour_to_hour < 0.2  # drawn without persistence; doubt draws it up a little
 
 
 def test_the_centre_moves_for_skewed_meters_only():
@@ -143,7 +143,9 @@ def test_a_recipe_says_what_was_learned():
     learned = Learned(
         widening={"analogue": 1.3},
         centre={KIND: 0.4},
-        dependence={KIND: Dependence(across_portfolio=0.01, within_site=0.1, within_premise=0.2, hour_to_hour=0.7)},
+        dependence={
+            KIND: Dependence(across_portfolio=0.01, within_site=0.1, within_premise=0.2, hour_to_hour=0.7, lasting=0.3)
+        },
     )
     recipe = recipe_of(learned, issued_at_utc=FIRST, seed=7, scenarios=100)
     assert learned_of(recipe) == learned
@@ -169,3 +171,19 @@ def test_nothing_measured_leaves_no_evidence():
     unread = made.with_columns(actual_kwh=pl.lit(None, pl.Float64))
     assert evidence_of(unread, recipes=FORECASTS_RECIPES.empty(), meters=METER_ROWS).is_empty()
     assert len(CENTRES) == 5
+
+
+def test_what_lasts_all_day_is_told_from_what_fades():
+    """Half of the variance is of the day, the other half new in every hour: 0.5 after one hour, and after twelve."""
+    draw = np.random.default_rng(3).standard_normal
+    shape = (METER_ROWS.height, 1)
+    made = [
+        night(number, draw(shape) * 0.5**0.5 + draw((shape[0], HOURS)) * 0.5**0.5, deviations=LEVEL_SCORES,
+              learned=Learned())
+        for number in range(20)
+    ]  # fmt: skip
+    evidence = evidence_of(pl.concat(made), recipes=FORECASTS_RECIPES.empty(), meters=METER_ROWS)
+    found = learned_from(evidence, issued_at_utc=FIRST + timedelta(days=25)).dependence[KIND]
+    assert found.hour_to_hour == pytest.approx(0.5, abs=0.08)
+    assert found.lasting == pytest.approx(0.5, abs=0.1)
+    assert found.fading < 0.2

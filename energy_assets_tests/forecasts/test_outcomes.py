@@ -10,6 +10,7 @@ from energy_assets.contracts import FORECASTS_LOAD, QUANTILE_COLUMNS
 from energy_assets.errors import ContractError
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.outcomes import NodeScenarios, joint_scenarios, published_scenarios
+from energy_assets.forecasts.scenarios import LEVEL_SCORES, Axis, Dependence, Draw, Meters
 from energy_assets_tests.forecasts import portfolio as given
 
 READINGS = given.readings()
@@ -182,3 +183,14 @@ def test_scenarios_of_a_meter_do_not_depend_on_what_is_drawn_beside_it():
     drawn = joint_scenarios(alone, meters=given.METER_ROWS, dependence={}, seed=1).of("t.a.electricity")
     beside = DRAWN.of("t.a.electricity")
     assert np.array_equal(drawn.energy_kwh, beside.energy_kwh)
+
+
+def test_scenarios_hang_together_as_they_are_told_to():
+    """Of a normal meter: 0.8 after an hour; after twelve 0.4 lasts and next to nothing of the rest is left."""
+    given_so = Dependence(across_portfolio=0.0, within_site=0.0, within_premise=0.0, hour_to_hour=0.8, lasting=0.4)
+    draw = Draw(seed=1, axis=Axis(start=0, end=24 * 60, finest=60), dependence={"a|b": given_so}, scenarios=8000)
+    quantiles = np.broadcast_to(LEVEL_SCORES, (1, 24, 7)).copy()
+    meter = Meters(meter_ids=["m"], kinds=["a|b"], sites=["s"], premises=[None], minutes=60, quantiles=quantiles)
+    after = np.corrcoef(draw.energies(meter)[0])
+    assert after[3, 4] == pytest.approx(0.8, abs=0.03)
+    assert after[3, 15] == pytest.approx(0.4 + 0.6 * (2 / 3) ** 12, abs=0.04)
