@@ -1,7 +1,7 @@
 -- Cells judged: what is no reading has its reason. What is not JSON is refused once, and not by every rule of its topic.
 typed AS (
     SELECT cells.*, rules.* EXCLUDE (rule),
-           CASE WHEN has_nulls AND list_contains(nulls, value_text) THEN NULL ELSE value_text END AS number_text,
+           CASE WHEN nulls IS NOT NULL AND contains(nulls, chr(31) || value_text || chr(31)) THEN NULL ELSE value_text END AS number_text,
            try_cast(value_text AS DOUBLE) * factor AS signed,
            time_at IS NULL OR (is_timeless AND time_text IS NULL) AS is_at_arrival,
            CASE WHEN time_at IS NULL OR (is_timeless AND time_text IS NULL) THEN at_utc
