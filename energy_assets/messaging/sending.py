@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
@@ -95,14 +96,11 @@ class Sender:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._socket is not None:
-            if kind is None:
-                self._unsent += codec.DISCONNECT_PACKET
-                try:
-                    self._write()
-                except ConnectionLostError:
-                    self._drop()
-            self._drop()
+        if self._socket is not None and kind is None:
+            self._unsent += codec.DISCONNECT_PACKET
+            with suppress(ConnectionLostError):
+                self._write()
+        self._drop()
 
     @property
     def under_way(self) -> list[int]:
