@@ -33,8 +33,10 @@ from energy_assets.contracts import (
     Window,
 )
 from energy_assets.defs.profiles import asking
+from energy_assets.features.matrix import build_features
 from energy_assets.features.site_days import site_days
 from energy_assets.forecasts import shapes
+from energy_assets.forecasts.analogues import analogue_quantiles
 from energy_assets.forecasts.first_days import first_days
 from energy_assets.forecasts.slots import delivery_slots
 from energy_assets.forecasts.standing import HISTORY, standing
@@ -71,8 +73,9 @@ def first_forecasts(lake: Lake, *, issues: list[datetime], seed: int) -> pl.Data
     )
     ids = meters["meter_id"].sort()
     random = np.random.default_rng(seed)
-    found = []
+    done = []
     for issue in issues:
+        found = []
         span = Window(starts_at_utc=issue - HISTORY, ends_at_utc=issue + timedelta(days=3))
         readings = lake.read(READINGS_INTERVAL, span, columns=COLUMNS)
         past = readings.filter(pl.col("starts_at_utc") < issue)
@@ -96,13 +99,18 @@ def first_forecasts(lake: Lake, *, issues: list[datetime], seed: int) -> pl.Data
                 "use": (known, None), "cluster": (grouped, None), "cluster and own days": (grouped, own),
             }.items():  # fmt: skip
                 rows = shapes.peers(slots.filter(hidden), served=served, known=about, own=own_days)
-                rows = rows.join(
-                    after.select("meter_id", "starts_at_utc", "energy_kwh"), on=["meter_id", "starts_at_utc"]
-                )
                 found.append(rows.with_columns(variant=pl.lit(name), days=pl.lit(days)))
+            if days:
+                features = build_features(
+                    seen, meters=meters.filter(hidden), sites=sites, premises=premises, weather=None, issues=[issue]
+                )
+                rows = analogue_quantiles(features).select(rows.columns).drop_nulls("q50")
+                found.append(rows.with_columns(variant=pl.lit("analogue"), days=pl.lit(days)))
+        actual = after.select("meter_id", "starts_at_utc", "energy_kwh")
+        done.append(pl.concat(found).join(actual, on=["meter_id", "starts_at_utc"]))
     error = (pl.col("q50") - pl.col("energy_kwh")).abs().sum() / pl.col("energy_kwh").abs().sum()
     held = pl.col("energy_kwh").is_between(pl.col("q10"), pl.col("q90")).mean()
-    each = pl.concat(found).group_by("variant", "days", "issued_at_utc", "meter_id").agg(error=error, held=held)
+    each = pl.concat(done).group_by("variant", "days", "issued_at_utc", "meter_id").agg(error=error, held=held)
     return each.filter(pl.col("error").is_finite())
 
 

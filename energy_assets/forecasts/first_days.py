@@ -1,7 +1,7 @@
 """What a young meter's own first days say of an hour, and how much they count beside the shape of its peers.
 
 Each hour of the clock is a mean of its own: days of the same kind count in full, days of the other kind a little. The
-weights were chosen on meters with a year of readings of which only the first days were shown (docs/profiles.md).
+weights were chosen on meters of which only the first days were shown (`python bench/profiles.py`, docs/profiles.md).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from energy_assets.contracts import QUANTILE_COLUMNS
 
 MOST_DAYS = 14.0
 """A meter with more days of readings is no newcomer."""
-PEERS_COUNT_DAYS = 2.0
-"""So many own days of the kind count as much as the peers."""
-PEERS_COUNT_OTHER_DAYS = 3.0
-"""So many own days of the other kind count as much as what is left of the peers."""
+PEERS_COUNT_DAYS = 0.5
+"""The peers count as much as so many own days of the kind."""
+PEERS_COUNT_OTHER_DAYS = 1.0
+"""What is left of the peers counts as much as so many own days of the other kind."""
 BAND_GAIN = 0.3
 """Share of the band that the own days would take away if they counted for all."""
 _CLOCK = ("local_hour", "is_weekend")

@@ -57,12 +57,12 @@ def test_without_newcomers_there_is_nothing() -> None:
     ("own", "median", "band"),
     [
         pytest.param((None, None, None, None), 10.0, 4.0, id="no own day of this hour"),
-        # One day of the kind against peers that count two: a third of the way from 10 to 4.
-        pytest.param((4.0, 1, 4.0, 1), 8.0, 4 * (1 - 0.3 / 3), id="one day of the kind"),
-        # Three days of the other kind against peers that count three.
-        pytest.param((None, None, 4.0, 3), 7.0, 4 * (1 - 0.3 / 2), id="three of the other kind"),
-        # Two of the kind: half of 4; of the other half a quarter (one day against three) is 6, the mean of all days.
-        pytest.param((4.0, 2, 6.0, 3), 0.5 * 4 + 0.125 * 6 + 0.375 * 10, 4 * (1 - 0.3 * 0.625), id="both"),
+        # One day of the kind against peers that count half of one: two thirds of the way from 10 to 4.
+        pytest.param((4.0, 1, 4.0, 1), 6.0, 4 * (1 - 0.3 * 2 / 3), id="one day of the kind"),
+        # Three days of the other kind against peers that count one.
+        pytest.param((None, None, 4.0, 3), 5.5, 4 * (1 - 0.3 * 3 / 4), id="three of the other kind"),
+        # Two of the kind: four fifths of 4; of the rest a half (one day against one) is 6, the mean of all days.
+        pytest.param((4.0, 2, 6.0, 3), 0.8 * 4 + 0.1 * 6 + 0.1 * 10, 4 * (1 - 0.3 * 0.9), id="both"),
     ],
 )
 def test_what_own_days_count(own: tuple[float | None, ...], median: float, band: float) -> None:
