@@ -76,7 +76,12 @@ def train() -> dict[str, float]:
     began = time.perf_counter()
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance, run_config=_quiet()).success
-    found = {"seconds": time.perf_counter() - began, "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    found = {
+        "seconds": time.perf_counter() - began,
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "gb": used.ru_maxrss / 1e6,
+    }
     registry = registry_from(load_settings())
     versions = [registry.described(name, alias="challenger") for name in registry.names()]
     found["models"] = float(len(versions))
@@ -170,8 +175,8 @@ def main() -> int:
         )
         trained = child("train", **common)
         print(
-            f"{trained['models']:.0f} models from {trained['learned']:,.0f} rows in {trained['seconds']:.0f} s, "
-            f"peak {trained['gb']:.2f} GB",
+            f"{trained['models']:.0f} models from {trained['learned']:,.0f} rows in {trained['seconds']:.0f} s "
+            f"({trained['cpu_s']:.0f} s of CPU), peak {trained['gb']:.2f} GB",
             flush=True,
         )
         single = child(f"rivals:{arguments.meters}", **common)
