@@ -28,6 +28,7 @@ PARTS = (
     "intervals",
     "community",
     "accuracy",
+    "features",
     "anomalies",
     "ranker",
     "mqtt",
