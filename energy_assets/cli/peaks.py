@@ -1,10 +1,10 @@
-"""Command on published forecasts: peaks, how high a node's load may rise, when, and how likely above a limit."""
+"""Commands on published forecasts: peaks (how high, when, how likely above a limit), and the scenarios behind them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import polars as pl
 import typer
@@ -15,6 +15,9 @@ from energy_assets.cli.forecasts import forecast
 from energy_assets.cli.root import console
 from energy_assets.errors import LakeError
 from energy_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from energy_assets.forecasts.outcomes import Scenarios
 
 _HOURS_SHOWN = 3
 
@@ -35,20 +38,10 @@ def peaks(
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for the likelihood of every slot.")] = None,
 ) -> None:
     """Say how high the load of a node may rise on the coming days, at which hour, and how likely above a limit."""
-    from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_RECIPES, METERS, SITES
-    from energy_assets.forecasts.outcomes import published_scenarios
-    from energy_assets.lake import Lake
     from energy_assets.readings.own_files import write_table
 
-    lake = Lake.from_settings(load_settings())
-    moment = issued.replace(tzinfo=UTC) if issued else _newest(lake.read(FORECASTS_LOAD, columns=["issued_at_utc"]))
-    rows = lake.read(FORECASTS_LOAD, where={"issued_at_utc": moment})
-    recipe = lake.read(FORECASTS_RECIPES, where={"issued_at_utc": moment})
-    meters, sites = lake.read(METERS), lake.read(SITES)
-    lake.close()
-    if rows.is_empty():
-        raise LakeError(f"The lake holds no forecast issued at {moment:%Y-%m-%d %H:%M} UTC; marts.outlook shows which.")
-    drawn = published_scenarios(rows, recipe=recipe, meters=meters).of(node)
+    moment, rows, sites, published = _published(issued)
+    drawn = published.of(node)
     zone = timezone or _zone_of(rows.filter(pl.col("node_id") == node), sites)
     console.print(f"{node}, issued {moment:%Y-%m-%d %H:%M} UTC, days of {zone}", highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -71,6 +64,45 @@ def peaks(
     )
     if out is not None:
         write_table(above, out)
+
+
+@forecast.command("scenarios")
+def scenarios(
+    node: Annotated[list[str], typer.Option(help="A node as for `peaks`; give the option again for more.")],
+    out: Annotated[Path, typer.Option(help="CSV or Parquet file for the scenarios.")],
+    issued: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="Time of the issue, in UTC; default: the newest."),
+    ] = None,
+) -> None:
+    """Write the joint scenarios that an issue was published with: a node's are the sums of its meters', one by one."""
+    from energy_assets.readings.own_files import check_writable, write_table
+
+    check_writable(out)
+    moment, _, _, published = _published(issued)
+    table = pl.concat([published.of(each).rows() for each in node])
+    write_table(table, out)
+    console.print(
+        f"{table['scenario'].n_unique()} scenarios of {len(node)} nodes, issued {moment:%Y-%m-%d %H:%M} UTC, in {out}",
+        highlight=False,
+    )
+
+
+def _published(issued: datetime | None) -> tuple[datetime, pl.DataFrame, pl.DataFrame, Scenarios]:
+    """Return the issue that is asked for or the newest, its rows, the sites, and its scenarios."""
+    from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_RECIPES, METERS, SITES
+    from energy_assets.forecasts.outcomes import published_scenarios
+    from energy_assets.lake import Lake
+
+    lake = Lake.from_settings(load_settings())
+    moment = issued.replace(tzinfo=UTC) if issued else _newest(lake.read(FORECASTS_LOAD, columns=["issued_at_utc"]))
+    rows = lake.read(FORECASTS_LOAD, where={"issued_at_utc": moment})
+    recipe = lake.read(FORECASTS_RECIPES, where={"issued_at_utc": moment})
+    meters, sites = lake.read(METERS), lake.read(SITES)
+    lake.close()
+    if rows.is_empty():
+        raise LakeError(f"The lake holds no forecast issued at {moment:%Y-%m-%d %H:%M} UTC; marts.outlook shows which.")
+    return moment, rows, sites, published_scenarios(rows, recipe=recipe, meters=meters)
 
 
 def _newest(issues: pl.DataFrame) -> datetime:

@@ -87,6 +87,19 @@ class NodeScenarios:
         """Return the starts of the slots."""
         return pl.Series("starts_at_utc", self.starts_minute * MICROSECONDS).cast(UTC_TIME)
 
+    def rows(self) -> pl.DataFrame:
+        """Return node_id, scenario (from 0), starts_at_utc, interval_minutes and energy_kwh, by scenario and time."""
+        count, slots = self.energy_kwh.shape
+        return pl.DataFrame(
+            {
+                "node_id": [self.node_id] * (count * slots),
+                "scenario": np.repeat(np.arange(count), slots),
+                "starts_at_utc": pl.concat([self.starts_at_utc] * count),
+                "interval_minutes": np.full(count * slots, self.minutes),
+                "energy_kwh": self.energy_kwh.ravel(),
+            }
+        )
+
     def likelihood_above(self, limit_kw: float) -> pl.DataFrame:
         """Return node_id, starts_at_utc, interval_minutes, limit_kw and probability: of mean power above the limit."""
         above = (self.energy_kwh * (60 / self.minutes) > limit_kw).mean(axis=0)

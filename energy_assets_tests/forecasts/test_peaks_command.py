@@ -32,8 +32,8 @@ def publish() -> None:
     lake.close()
 
 
-def energy(*words: str) -> str:
-    done = CliRunner().invoke(app, ["forecast", "peaks", *words], catch_exceptions=False)
+def energy(*words: str, command: str = "peaks") -> str:
+    done = CliRunner().invoke(app, ["forecast", command, *words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -68,3 +68,14 @@ def test_an_empty_lake_says_how_to_get_a_forecast(home: Path):
     lake.close()
     with pytest.raises(LakeError, match="energy nightly"):
         energy()
+
+
+def test_written_scenarios_of_a_place_are_the_sums_of_those_of_its_meters(home: Path):
+    publish()
+    out = home / "scenarios.parquet"
+    names = ["t.f|electricity|net", "t.f.electricity", "t.f.electricity.pv"]
+    said = energy(*(word for name in names for word in ("--node", name)), "--out", str(out), command="scenarios")
+    assert "200 scenarios of 3 nodes, issued 2026-03-10 00:00 UTC" in " ".join(said.split())
+    wide = pl.read_parquet(out).pivot("node_id", index=["scenario", "starts_at_utc"], values="energy_kwh")
+    net, load, pv = (wide[name] for name in names)
+    assert (net - (load - pv)).abs().max() < 1e-6
