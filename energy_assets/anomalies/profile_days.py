@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from energy_assets.contracts import ANOMALIES_FLAGS, Window
-from energy_assets.profiles.clocks import meter_clocks
+from energy_assets.profiles.clocks import at_site_clocks
 
 RULE = "unlike_profile"
 LEAST_HOURS = 10
@@ -24,7 +24,6 @@ NIGHT_HOURS = (0, 1, 2, 3, 4, 22, 23)
 WORKING_HOURS = tuple(range(9, 17))
 MOST_USUAL_NIGHT = 0.6
 """A profile whose night is above this share of its day has no night to leave on."""
-_HOUR_US = 3_600_000_000
 _CELL = ["meter_id", "season", "day_kind", "local_hour"]
 
 
@@ -148,26 +147,13 @@ def _hours(
 ) -> pl.DataFrame:
     """Return measured slots of the window with power, season, kind of day, local hour and date, and UTC day."""
     drawn = meters.filter(pl.col("commodity") == "electricity", pl.col("direction") == "consumption")
-    clocks = meter_clocks(drawn, sites=sites, window=window)
-    at = pl.col("starts_at_utc").dt.epoch("us")
+    known = readings.select("meter_id", "starts_at_utc", "interval_minutes", "energy_kwh").filter(
+        pl.col("energy_kwh").is_finite(), pl.col("interval_minutes") <= 60
+    )
     return (
-        readings.select("meter_id", "starts_at_utc", "interval_minutes", "energy_kwh")
-        .filter(
-            pl.col("starts_at_utc") >= window.starts_at_utc,
-            pl.col("starts_at_utc") < window.ends_at_utc,
-            pl.col("energy_kwh").is_finite(),
-            pl.col("interval_minutes") <= 60,
-        )
-        .join(drawn.select("meter_id", "site_id"), on="meter_id", how="inner", validate="m:1")
-        .with_columns(at_us=at)
-        .join(clocks, on="meter_id", how="inner")
-        .filter(pl.col("at_us") >= pl.col("from_us"), pl.col("at_us") < pl.col("to_us"))
-        .with_columns(slot=(pl.col("at_us") + pl.col("offset_us")) // _HOUR_US)
+        at_site_clocks(known, meters=drawn, sites=sites, window=window)
         .with_columns(
-            local_hour=pl.col("slot") % 24,
-            local_date=(pl.col("slot") // 24).cast(pl.Int32).cast(pl.Date),
-            utc_day=pl.col("at_us") // (24 * _HOUR_US),
-            kw=pl.col("energy_kwh") * 60 / pl.col("interval_minutes"),
+            utc_day=pl.col("starts_at_utc").dt.date(), kw=pl.col("energy_kwh") * 60 / pl.col("interval_minutes")
         )
         .join(calendar, on=["site_id", "local_date"], how="inner", validate="m:1")
     )

@@ -18,6 +18,7 @@ CLOCKS = pl.Schema({"meter_id": pl.String, "from_us": pl.Int64, "to_us": pl.Int6
 _STEP = timedelta(minutes=15)  # every zone has changed its clock at quarters of an hour since 1972
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
+_HOUR_US = 3_600_000_000
 
 
 def meter_clocks(meters: pl.DataFrame, *, sites: pl.DataFrame, window: Window) -> pl.DataFrame:
@@ -40,6 +41,30 @@ def meter_clocks(meters: pl.DataFrame, *, sites: pl.DataFrame, window: Window) -
     schema = {"timezone": pl.String} | {name: CLOCKS[name] for name in list(CLOCKS)[1:]}
     found = pl.DataFrame(spans, schema=schema, orient="row")
     return zones.join(found, on="timezone", how="inner", validate="m:m").select(CLOCKS.names())
+
+
+def at_site_clocks(
+    readings: pl.DataFrame, *, meters: pl.DataFrame, sites: pl.DataFrame, window: Window
+) -> pl.DataFrame:
+    """Return the readings of some meters in a window with site_id, and local_hour and local_date of the site's clock.
+
+    `readings` needs meter_id and starts_at_utc; `meters` and `sites` as for `meter_clocks`.
+    """
+    clocks = meter_clocks(meters, sites=sites, window=window)
+    local = pl.col("_at") + pl.col("offset_us")
+    return (
+        readings.filter(
+            pl.col("starts_at_utc") >= window.starts_at_utc, pl.col("starts_at_utc") < window.ends_at_utc
+        )
+        .join(meters.select("meter_id", "site_id"), on="meter_id", how="inner", validate="m:1")
+        .with_columns(_at=pl.col("starts_at_utc").dt.epoch("us"))
+        .join(clocks, on="meter_id", how="inner")
+        .filter(pl.col("_at") >= pl.col("from_us"), pl.col("_at") < pl.col("to_us"))
+        .with_columns(
+            local_hour=local // _HOUR_US % 24, local_date=(local // (24 * _HOUR_US)).cast(pl.Int32).cast(pl.Date)
+        )
+        .drop("_at", "from_us", "to_us", "offset_us")
+    )  # fmt: skip
 
 
 def offsets_of(timezone: str, *, window: Window) -> Iterator[tuple[datetime, datetime, timedelta]]:

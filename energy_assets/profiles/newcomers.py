@@ -13,7 +13,7 @@ import polars as pl
 
 from energy_assets.contracts import Window
 from energy_assets.contracts.profiles import DAY_KINDS, SEASONS
-from energy_assets.profiles.clocks import meter_clocks
+from energy_assets.profiles.clocks import at_site_clocks
 from energy_assets.profiles.vectors import HOURS, PARTS, Floats
 
 PEER_GROUPS = pl.Schema({"meter_id": pl.String(), "peer_group": pl.String(), "is_provisional": pl.Boolean()})
@@ -24,7 +24,6 @@ LEAST_CERTAINTY = 0.15
 MOST_DISTANCE = 0.6
 """Farther from every cluster than this, at unit length over the hours seen, a meter is like none (cosine 0.82)."""
 _YOUNG = ("no_readings", "fewer_than_")
-_HOUR_US = 3_600_000_000
 
 
 def peer_groups(
@@ -87,24 +86,16 @@ def _first_days(
 ) -> pl.DataFrame:
     """Return mean power and hours per meter, season, kind of day and local hour of what was read of young meters."""
     rows = readings.filter(pl.col("energy_kwh").is_finite(), pl.col("interval_minutes") <= 60).join(
-        meters.select("meter_id", "site_id"), on="meter_id", how="inner", validate="m:1"
+        meters.select("meter_id"), on="meter_id", how="semi"
     )
     if rows.is_empty():
         return rows.select("meter_id").with_columns(position=pl.lit(0), mean_kw=pl.lit(0.0), hours=pl.lit(0.0))
     begin, end = rows.select(first=pl.col("starts_at_utc").min(), last=pl.col("starts_at_utc").max()).row(0)
-    clocks = meter_clocks(meters, sites=sites, window=Window.of_days(begin.date(), end.date()))
     places = pl.DataFrame(
         PARTS, schema={"season": pl.String, "day_kind": pl.String, "local_hour": pl.Int64}, orient="row"
     ).with_row_index("position")
-    local = pl.col("starts_at_utc").dt.epoch("us")
     return (
-        rows.with_columns(at_us=local)
-        .join(clocks, on="meter_id", how="inner")
-        .filter(pl.col("at_us") >= pl.col("from_us"), pl.col("at_us") < pl.col("to_us"))
-        .with_columns(slot=(pl.col("at_us") + pl.col("offset_us")) // _HOUR_US)
-        .with_columns(
-            local_hour=pl.col("slot") % HOURS, local_date=(pl.col("slot") // HOURS).cast(pl.Int32).cast(pl.Date)
-        )
+        at_site_clocks(rows, meters=meters, sites=sites, window=Window.of_days(begin.date(), end.date()))
         .join(calendar, on=["site_id", "local_date"], how="inner", validate="m:1")
         .join(places, on=["season", "day_kind", "local_hour"], how="inner", validate="m:1")
         .group_by("meter_id", "position")
