@@ -15,7 +15,7 @@ import polars as pl
 
 from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_PEAKS, QUANTILE_COLUMNS, UTC_TIME
 from energy_assets.errors import ContractError
-from energy_assets.forecasts.nodes import NET, NET_COMMODITY, PORTFOLIO, memberships, node_id
+from energy_assets.forecasts.nodes import NET, NET_COMMODITY, memberships, node_id
 from energy_assets.forecasts.peaks import NO_PEAKS, day_slots, peaks_of
 from energy_assets.forecasts.sampling import MICROSECONDS, Summed, axis_of, dense_of, summed
 from energy_assets.forecasts.scenarios import SCENARIOS, Dependence, Draw
@@ -161,6 +161,3 @@ def _peaks(nodes: Summed, *, start: int, zone_of: Mapping[str, str]) -> pl.DataF
                 names = [nodes.node_ids[index] for index in there]
                 parts.append(peaks_of(energy, node_ids=names, minutes=nodes.minutes, day=day))
     return pl.concat(parts)
-
-
-__all__ = ["PORTFOLIO", "Aggregate", "aggregate", "members_of", "net_load"]
