@@ -18,12 +18,12 @@ from pathlib import Path
 
 import polars as pl
 
-from energy_assets.contracts import PRICES_CURVES, READINGS_RAW, Window
+from energy_assets.contracts import PRICES_CURVES, Window
 from energy_assets.errors import LakeError, SourceError
 from energy_assets.lake import Lake
 from energy_assets.messaging.sending import Outgoing, Sender
 from energy_assets.prices import exchange
-from energy_assets.readings.today import today_of, today_query
+from energy_assets.readings.today import heard_query, today_query
 from energy_assets.sql import Query
 
 _LOG = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ def publications(lake: Lake, *, now: datetime, zone: str | None = None) -> Itera
         Query.from_file("energy_assets.messaging", "daily_energy", starts=days.starts_at_utc, ends=days.ends_at_utc)
     )
     yield from of_energy(energy)
-    if lake.count(READINGS_RAW, today_of(now)):
-        yield from of_today(lake.query(today_query(now)))
+    if heard := lake.query(heard_query(now))["meter_id"].to_list():
+        yield from of_today(lake.query(today_query(now, meters=heard)))
     yield from of_forecasts(lake.query(Query.from_file("energy_assets.messaging", "newest_outlook", now=now)))
     around = Window(starts_at_utc=now - timedelta(days=1), ends_at_utc=now + timedelta(days=7))
     yield from of_prices(lake.read(PRICES_CURVES, around), now=now, zone=zone)

@@ -22,10 +22,11 @@ def today(
     from rich.table import Table
 
     from energy_assets.lake import Lake
-    from energy_assets.readings.today import today_query
+    from energy_assets.readings.today import heard_query, today_query
 
     now = datetime.now(UTC)
-    found = Lake.from_settings(load_settings()).query(today_query(now))
+    lake = Lake.from_settings(load_settings())
+    found = lake.query(today_query(now, meters=lake.query(heard_query(now))["meter_id"].to_list()))
     wanted = [row for row in found.iter_rows(named=True) if row["premise_id"].startswith(premise or "")]
     if not wanted:
         whose = f" of {premise}" if premise else ""

@@ -6,6 +6,7 @@ is refused keeps its row: `reported_kwh` stays, `energy_kwh` is null and the rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -48,6 +49,7 @@ def interval_query(
     *,
     known_dirt: pl.DataFrame | None = None,
     known_by: datetime | None = None,
+    meters: Sequence[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Query:
     """Return the query whose rows are `readings.interval` of a window.
@@ -64,6 +66,7 @@ def interval_query(
         window: intervals that start in it.
         known_dirt: rows with the columns of `readings.known_dirt.known_dirt`.
         known_by: use only what was available at this instant, as if it were that time; None: everything.
+        meters: ids of those whose intervals are wanted, which no other has a say in; None: all.
         limits: of the rules that refuse values.
     """
     dirt = KNOWN_DIRT_SCHEMA.to_frame() if known_dirt is None else known_dirt
@@ -79,6 +82,7 @@ def interval_query(
         register_starts=day_starts - REGISTER_PADDING,
         register_ends=window.ends_at_utc + REGISTER_PADDING,
         known_by=known_by or _ALWAYS,
+        only=None if meters is None else list(meters),
         commodities=list(ENERGY_COMMODITIES),
         units=list(UNITS),
         kwh_per_unit=[KWH_PER_UNIT.get(unit) for unit in UNITS],

@@ -6,6 +6,7 @@ Today's energies are the same rule over the same raw readings: late and repeated
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from energy_assets.contracts import Window
@@ -19,14 +20,20 @@ def today_of(now: datetime) -> Window:
     return Window(starts_at_utc=starts, ends_at_utc=max(now, starts + timedelta(microseconds=1)))
 
 
-def today_query(now: datetime) -> Query:
-    """Return the query of today's electricity by premise, by what was known at `now`.
+def heard_query(now: datetime) -> Query:
+    """Return the query whose one column meter_id names the meters that said something of today."""
+    day = today_of(now)
+    return Query.from_file("energy_assets.readings", "heard", starts=day.starts_at_utc, ends=day.ends_at_utc)
+
+
+def today_query(now: datetime, *, meters: Sequence[str]) -> Query:
+    """Return the query of today's electricity by premise, by what was known of `meters` (of `heard_query`) at `now`.
 
     Columns: premise_id, flow (consumption or production), day_starts_at_utc, until_utc (end of the last interval whose
     energy is known of every meter that counts), energy_kwh, coverage_fraction (known of ended intervals). A premise of
     which nothing is known today has no row; a register's last interval is known when its next reading comes.
     """
-    cleaned = interval_query(today_of(now), known_by=now)
+    cleaned = interval_query(today_of(now), known_by=now, meters=meters)
     summed = Query.from_file("energy_assets.readings", "today")
     return Query(
         text=f"WITH cleaned AS MATERIALIZED ({cleaned.text.rstrip().rstrip(';')}) {summed.text}",

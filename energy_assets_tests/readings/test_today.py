@@ -15,7 +15,7 @@ from energy_assets.lake import Lake
 from energy_assets.message_landing import land_segments
 from energy_assets.publishing import publications
 from energy_assets.readings.cleaning import interval_query
-from energy_assets.readings.today import today_query
+from energy_assets.readings.today import heard_query, today_query
 from energy_assets.settings import Settings
 from energy_assets_tests.messaging.spooling import record, spool_source, write_segment
 
@@ -71,7 +71,8 @@ class Landed:
         land_segments(self.lake, self._source, now=at)
 
     def today(self, now: datetime) -> dict[tuple[str, str], tuple[float, str, float]]:
-        rows = self.lake.query(today_query(now)).iter_rows(named=True)
+        heard = self.lake.query(heard_query(now))["meter_id"].to_list()
+        rows = self.lake.query(today_query(now, meters=heard)).iter_rows(named=True)
         return {
             (row["premise_id"], row["flow"]): (
                 pytest.approx(row["energy_kwh"]),
@@ -126,6 +127,9 @@ def test_what_was_said_of_today_is_what_the_night_says_of_it(tmp_path: Path) -> 
     landed.tell(quarters("power/a", "kw", [3.0] * 16, first=80), at=night)
     landed.tell(quarters("register/b", "kwh", [130.0] * 17, first=81), at=night)
     landed.lake.replace(READINGS_INTERVAL, interval_query(whole), window=whole)
+    alone = landed.lake.query(interval_query(whole, meters=["s.b.grid_import"]))
+    among_others = landed.lake.read(READINGS_INTERVAL, where={"meter_id": "s.b.grid_import"})
+    assert READINGS_INTERVAL.conform(alone).sort("starts_at_utc").equals(among_others.sort("starts_at_utc"))
     until_evening = Window(starts_at_utc=DAY, ends_at_utc=evening)
     cleaned = landed.lake.read(READINGS_INTERVAL, until_evening).group_by("meter_id").agg(pl.col("energy_kwh").sum())
     energy = dict(cleaned.iter_rows())

@@ -13,6 +13,7 @@ meters AS MATERIALIZED (
            commodity = 'electricity' AND direction = 'consumption' AS is_never_idle
     FROM metering.meters
     WHERE list_contains($commodities::VARCHAR[], commodity)
+      AND ($only::VARCHAR[] IS NULL OR list_contains($only::VARCHAR[], meter_id))
 ),
 scales AS MATERIALIZED (
     SELECT meter_id, unit, measure, number, step_us, part_us, interval_minutes,
