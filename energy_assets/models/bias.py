@@ -88,10 +88,9 @@ class Bias:
         return {"meters": self.meters, "day": self.day}
 
     def _use(self) -> Doubles:
-        """Return how much of a correction comes again [meter], from 0 to 1."""
+        """Return how much of a correction comes again [meter], from 0 to 1: none before days speak for it."""
         own = np.clip(np.divide(self.helped, self.moved, out=np.zeros_like(self.moved), where=self.moved > 0), -1, 2)
-        total = self.days.sum()
-        pooled = (own * self.days).sum() / total if total else 0.0
+        pooled = (own * self.days).sum() / (self.days.sum() + _DAYS_FOR_HALF_BELIEF)
         belief = self.days / (self.days + _DAYS_FOR_HALF_BELIEF)
         use: Doubles = np.clip(belief * own + (1 - belief) * pooled, 0, 1)
         return use

@@ -29,13 +29,16 @@ def errors(rows: pl.DataFrame, *, at_night: float, noise: float = 0.1, seed: int
 
 
 def test_the_third_day_is_corrected_by_hand():
-    # One hour, errors of 0.5 and 0.5: after a day the mean is 0.5 / (1 + 1) = 0.25, which would have helped on the
-    # second. After it the sums are 0.5 a + 0.5 and a + 1, with a = 0.5 ** 0.1 for a day of ten.
+    # One hour, errors of 0.5 and 0.5: after a day the mean is 0.5 / (1 + 1) = 0.25, of which twice as much would have
+    # helped on the second. After that the sums are 0.5 a + 0.5 and a + 1, with a = 0.5 ** 0.1 for a day of ten.
     rows = rows_of(3).filter(pl.col("local_hour") == 4)
     state, corrections = no_bias().followed(rows, error=np.array([0.5, 0.5, np.nan]))
-    a = 0.5**0.1
-    assert corrections[:2].tolist() == [0, 0]  # before any evidence of use nothing is corrected
-    assert corrections[2] == pytest.approx((0.5 * a + 0.5) / (a + 1 + 1), rel=1e-6)  # helped twice as much as it moved
+    a, b = 0.5**0.1, 0.5 ** (1 / 40)
+    days = (b + 1) / 6  # a row is a sixth of a day
+    belief = days / (days + 45)  # of the meter's own 2, and of what all meters say, which is 2 times the same belief
+    use = belief * 2 + (1 - belief) * 2 * belief
+    assert corrections[:2].tolist() == [0, 0]
+    assert corrections[2] == pytest.approx(use * (0.5 * a + 0.5) / (a + 1 + 1), rel=1e-6)
     assert state.meters == ("a",)
 
 
