@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
@@ -113,3 +114,15 @@ def test_it_is_off_until_people_said_enough_and_then_ranks_their_events(lake: La
     assert ranking.filter(real)["probability"].min() > ranking.filter(~real)["probability"].max()  # type: ignore[operator]
     days = ranking.group_by(pl.col("starts_at_utc").dt.date()).agg(pl.col("place").sort())
     assert all(places == list(range(1, len(places) + 1)) for places in days["place"].to_list())
+
+    # People change their minds, and what they say follows nothing any more: the ranker in use is off again.
+    words = lake.read(ANOMALIES_FEEDBACK)
+    thrown = pl.Series(np.random.default_rng(1).random(words.height) < 0.5)
+    words = words.with_columns(verdict=pl.when(thrown).then(pl.lit("acknowledged")).otherwise(pl.lit("false")))
+    lake.replace(ANOMALIES_FEEDBACK, words)
+    confused = said_by(dg.materialize([ranker_model], resources=resources), "models__ranker")
+    assert confused["state"].startswith("no sure gain"), confused  # type: ignore[attr-defined]
+    assert registry.version(NAME) == 1
+    again = said_by(dg.materialize([event_ranking], resources=resources, tags=ranks), "anomalies__ranking")
+    assert again["state"] == "off: the newest training found no sure gain over the detectors"
+    assert lake.count(ANOMALIES_RANKING) == 0
