@@ -26,6 +26,7 @@ from energy_assets.messaging.staging import query
 
 _BLOCK_BYTES = 1 << 24
 _PACKED_BYTES = 1 << 20
+_LONGEST_LINE_BYTES = 1 << 28  # which is what an MQTT message may have
 _ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 _MOST_SPACES = 8
 _UNPACKED = pl.Schema({"line_number": pl.Int64, "line": pl.String, "is_text": pl.Boolean})
@@ -219,6 +220,11 @@ def _frames(path: Path) -> Iterator[pl.DataFrame]:
     try:
         for block in _as_utf8(_blocks(path)):
             *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > _LONGEST_LINE_BYTES:
+                raise SourceError(
+                    f"{path}: line {number + len(lines)} is longer than any MQTT message, so it is no dump of them. "
+                    "Nothing of it was stored."
+                )
             yield _frame(lines, number)
             number += len(lines)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
