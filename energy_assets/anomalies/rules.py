@@ -161,7 +161,9 @@ def _constant_runs(grid: Grid, *, first_day: int, limits: Limits) -> pl.DataFram
     for rule, (cells, run_hours, usual_hours, score) in {"zero_run": zero, "stuck": stuck}.items():
         said = pl.concat_str(
             pl.lit("" if rule == "zero_run" else "the same value "), pl.lit("for "), shown("run_hours", "h"),
-            pl.lit(" by the end of the day, usually at most "), shown("usual_hours", "h"),
+            pl.lit(" by the end of the day, usually "),
+            pl.when(pl.col("usual_hours") > 0).then(pl.concat_str(pl.lit("at most "), shown("usual_hours", "h")))
+            .otherwise(pl.lit("not at all")),
         )  # fmt: skip
         frames.append(
             points(
