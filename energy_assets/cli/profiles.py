@@ -32,7 +32,7 @@ profiles = typer.Typer(help="Load profiles: what meters' use looks like, and whi
 app.add_typer(profiles, name="profiles")
 
 _WIDE = 110
-_NO_PROFILES = "There are no load profiles yet: `energy profiles fit` makes them, as the weekly job does."
+_NO_PROFILES = "There are no load profiles yet: `energy profiles fit` makes them once there are meters with readings."
 
 
 @profiles.command("fit")
