@@ -8,7 +8,11 @@ DAY_KINDS = ("working", "rest")
 
 _CELL: tuple[Column, ...] = (
     text("season", "Season at the site, months DJF, MAM, JJA, SON in the north", allowed=SEASONS),
-    text("day_kind", "Monday to Friday, or Saturday, Sunday, a public holiday of the site or a closure", allowed=DAY_KINDS),
+    text(
+        "day_kind",
+        "Monday to Friday, or Saturday, Sunday, a public holiday of the site or a closure",
+        allowed=DAY_KINDS,
+    ),
     integer("local_hour", "Hour of the site's clock", 0, "a clock"),
 )
 
