@@ -19,7 +19,7 @@ ARGUMENTS = {
         ["sending"],
         ["staging"],
     ],
-    "prices": [["speed"], ["settlement"]],
+    "prices": [["speed"], ["settlement"], ["homes"], ["ranges"]],
 }
 PARTS = (
     "spine",
@@ -29,7 +29,10 @@ PARTS = (
     "community",
     "accuracy",
     "features",
+    "coherence",
+    "training",
     "anomalies",
+    "anomalies_speed",
     "ranker",
     "mqtt",
     "ledger",
