@@ -229,7 +229,7 @@ def summarise(results: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=list(SETS), metavar="SET")
     parser.add_argument("--refit-days", type=int, default=73)
     parser.add_argument("--folder", type=Path, default=os.environ.get("ENERGY_ASSETS_REAL_DATA"))
     parser.add_argument("--keep", type=Path)

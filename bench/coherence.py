@@ -138,7 +138,7 @@ def judged(name: str, *, folder: Path, days: int) -> list[tuple[str, float, floa
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", nargs="+", default=NAMES, choices=sorted(SETS))
+    parser.add_argument("--sets", nargs="+", default=NAMES, choices=sorted(SETS), metavar="SET")
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--folder", type=Path, help="where back-tests are kept; default: nowhere")
     arguments = parser.parse_args()
