@@ -96,7 +96,9 @@ def main() -> None:
     sets = {**SETS, **ROOFS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=sorted(sets), default=list(ROOFS), metavar="SET")
-    parser.add_argument("--without", nargs="+", choices=sorted((*GROUPS, *FEATURES)), default=["roof"], metavar="FEATURE")
+    parser.add_argument(
+        "--without", nargs="+", choices=sorted((*GROUPS, *FEATURES)), default=["roof"], metavar="FEATURE"
+    )
     parser.add_argument("--effort", choices=sorted(SPECS), default="quick")
     parser.add_argument("--folder", type=Path, default=os.environ.get("ENERGY_ASSETS_REAL_DATA"))
     chosen = parser.parse_args()
