@@ -7,8 +7,9 @@ which all its sites have forecasts, at the cadence of its coarsest meter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ import polars as pl
 from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_PEAKS, QUANTILE_COLUMNS, UTC_TIME
 from energy_assets.errors import ContractError
 from energy_assets.forecasts.nodes import NET, NET_COMMODITY, memberships, node_id
-from energy_assets.forecasts.peaks import NO_PEAKS, day_slots, peaks_of
+from energy_assets.forecasts.peaks import DayPeaks, DaySlots, day_slots, peaks_of, rows_of
 from energy_assets.forecasts.sampling import MICROSECONDS, Summed, axis_of, dense_of, summed
 from energy_assets.forecasts.scenarios import SCENARIOS, Dependence, Draw
 
@@ -64,11 +65,12 @@ def aggregate(
     zones = dict(sites.select("site_id", "timezone").iter_rows()) if sites is not None else {}
     about = members.select("node_id", *_NODE).unique("node_id", maintain_order=True)
     zone_of = {node: _zone(site, zones) for node, site in about.select("node_id", "site_id").iter_rows()}
-    rows, peaks = [], [NO_PEAKS]
+    rows: list[pl.DataFrame] = []
+    peaks: list[DayPeaks] = []
     for _, of_commodity in sorted(members.partition_by("commodity", as_dict=True).items(), key=str):
         for nodes in summed(of_commodity, dense=dense, draw=draw):
             rows.append(_rows(nodes, start=axis.start))
-            peaks.append(_peaks(nodes, start=axis.start, zone_of=zone_of))
+            peaks += _peaks(nodes, start=axis.start, zone_of=zone_of)
     issued, fingerprint = forecasts.select("issued_at_utc", "features_hash").row(0)
     made = (
         pl.concat(rows)
@@ -82,7 +84,7 @@ def aggregate(
             model_version=pl.lit(None, pl.String),
         )
     )
-    highest = pl.concat(peaks).with_columns(issued_at_utc=pl.lit(issued, UTC_TIME))
+    highest = rows_of(peaks).with_columns(issued_at_utc=pl.lit(issued, UTC_TIME))
     return Aggregate(
         rows=FORECASTS_LOAD.conform(made.select(FORECASTS_LOAD.column_names).sort("node_id", "starts_at_utc")),
         peaks=FORECASTS_PEAKS.conform(highest.sort("node_id", "local_date")),
@@ -147,17 +149,20 @@ def _rows(nodes: Summed, *, start: int) -> pl.DataFrame:
     )
 
 
-def _peaks(nodes: Summed, *, start: int, zone_of: Mapping[str, str]) -> pl.DataFrame:
-    """Return the peaks of the whole local days that nodes have."""
-    starts = start + nodes.minutes * np.arange(nodes.energy.shape[1], dtype=np.int64)
-    parts = [NO_PEAKS]
+def _peaks(nodes: Summed, *, start: int, zone_of: Mapping[str, str]) -> Iterator[DayPeaks]:
+    """Yield the peaks of the whole local days that nodes have."""
     of_zones = np.array([zone_of[name] for name in nodes.node_ids])
     for zone in sorted(set(of_zones.tolist())):
         chosen = np.flatnonzero(of_zones == zone)
-        for day in day_slots(starts, minutes=nodes.minutes, timezone=zone):
+        for day in _days(start, slots=nodes.energy.shape[1], minutes=nodes.minutes, timezone=zone):
             there = chosen[nodes.is_there[np.ix_(chosen, day.slots)].all(axis=1)]
             if day.is_whole and there.size:
                 energy = nodes.energy[there][:, day.slots]
                 names = [nodes.node_ids[index] for index in there]
-                parts.append(peaks_of(energy, node_ids=names, minutes=nodes.minutes, day=day))
-    return pl.concat(parts)
+                yield peaks_of(energy, node_ids=names, minutes=nodes.minutes, day=day)
+
+
+@lru_cache(maxsize=256)
+def _days(start: int, *, slots: int, minutes: int, timezone: str) -> tuple[DaySlots, ...]:
+    """Return the local days of slots from a minute since 1970 on: many nodes of an issue share them."""
+    return tuple(day_slots(start + minutes * np.arange(slots, dtype=np.int64), minutes=minutes, timezone=timezone))

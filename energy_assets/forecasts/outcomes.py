@@ -18,7 +18,7 @@ from energy_assets.contracts.forecasts import PEAK_HOURS
 from energy_assets.errors import ContractError
 from energy_assets.forecasts.hierarchy import members_of
 from energy_assets.forecasts.learning import learned_of
-from energy_assets.forecasts.peaks import day_slots, peaks_of
+from energy_assets.forecasts.peaks import day_slots, peaks_of, rows_of
 from energy_assets.forecasts.sampling import MICROSECONDS, Dense, axis_of, dense_of, drawn
 from energy_assets.forecasts.scenarios import SCENARIOS, Dependence, Draw
 
@@ -120,7 +120,8 @@ class NodeScenarios:
         rows = []
         for day in day_slots(self.starts_minute, minutes=self.minutes, timezone=timezone):
             energy = self.energy_kwh[:, day.slots].T[None]
-            peak = peaks_of(energy, node_ids=[self.node_id], minutes=self.minutes, day=day).row(0, named=True)
+            found = peaks_of(energy, node_ids=[self.node_id], minutes=self.minutes, day=day)
+            peak = rows_of([found]).row(0, named=True)
             shares = [(hour, peak.pop(f"hour_{hour:02d}")) for hour in range(PEAK_HOURS)]
             hours = [{"hour": hour, "probability": share} for hour, share in shares if share]
             rows.append({**peak, "slots": len(day.slots), "hours": hours})

@@ -46,8 +46,18 @@ def day_slots(starts_minute: npt.NDArray[np.int64], *, minutes: int, timezone: s
         )
 
 
-def peaks_of(energy: npt.NDArray[np.float64], *, node_ids: Sequence[str], minutes: int, day: DaySlots) -> pl.DataFrame:
-    """Return one row per node of energies [node, slot of the day, scenario], as `forecasts.peaks` has them.
+@dataclass(frozen=True, kw_only=True)
+class DayPeaks:
+    """Peaks of nodes on one local day: quantiles in kW [level, node], shares of the scenarios [node, hour]."""
+
+    node_ids: Sequence[str]
+    local_date: date
+    quantiles: npt.NDArray[np.float64]
+    shares: npt.NDArray[np.float64]
+
+
+def peaks_of(energy: npt.NDArray[np.float64], *, node_ids: Sequence[str], minutes: int, day: DaySlots) -> DayPeaks:
+    """Return the peaks of nodes from their energies [node, slot of the day, scenario].
 
     Peaks are in kW, mean over an interval. Of equal peaks the first counts.
     """
@@ -57,10 +67,20 @@ def peaks_of(energy: npt.NDArray[np.float64], *, node_ids: Sequence[str], minute
     count, scenarios = at.shape
     flat = (np.arange(count)[:, None] * PEAK_HOURS + at).ravel()
     shares = np.bincount(flat, minlength=count * PEAK_HOURS).reshape(count, PEAK_HOURS) / scenarios
+    return DayPeaks(node_ids=node_ids, local_date=day.local_date, quantiles=quantiles, shares=shares)
+
+
+def rows_of(peaks: Sequence[DayPeaks]) -> pl.DataFrame:
+    """Return one row per node and day, as `forecasts.peaks` has them without their issue."""
+    if not peaks:
+        return NO_PEAKS
+    quantiles = np.concatenate([each.quantiles for each in peaks], axis=1)
+    shares = np.concatenate([each.shares for each in peaks])
+    dates = [each.local_date for each in peaks for _ in each.node_ids]
     return pl.DataFrame(
         {
-            "node_id": pl.Series(node_ids, dtype=pl.String),
-            "local_date": pl.Series([day.local_date] * count, dtype=pl.Date),
+            "node_id": pl.Series([name for each in peaks for name in each.node_ids], dtype=pl.String),
+            "local_date": pl.Series(dates, dtype=pl.Date),
             **{name: quantiles[index] for index, name in enumerate(QUANTILE_COLUMNS)},
             "likeliest_hour": shares.argmax(axis=1).astype(np.int64),
             **{f"hour_{hour:02d}": shares[:, hour] for hour in range(PEAK_HOURS)},
