@@ -122,7 +122,7 @@ def amounts(row: Mapping[str, Any], *, currency: str) -> str:
         parts.append(f"{row['expected_kwh']:,.0f} kWh expected meanwhile")
     if row["cost"] is not None:
         parts.append(f"{signed(row['cost'], digits=2)} {currency}".rstrip())
-    parts.append(f"cause {row['confidence']:.0%} sure")
+    parts.append(f"cause {min(row['confidence'], 0.99):.0%} sure")
     if row.get("probability") is not None:
         parts.append(f"{row['probability']:.0%} likely a fault, by the ranker")
     return " · ".join(parts)

@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import OperationalError
 
-from energy_assets.defs.jobs import PARTITION_RANGE_END, PARTITION_RANGE_START
 from energy_assets.errors import EnergyAssetsError
 from energy_assets.instance import EVENT_BATCH_SIZE, dagster_home
 from energy_assets.settings import Settings
@@ -44,6 +43,8 @@ class Step:
     @property
     def tags(self) -> Mapping[str, str]:
         """Return the tags that select the partitions."""
+        from energy_assets.defs.jobs import PARTITION_RANGE_END, PARTITION_RANGE_START
+
         if self.first is None or self.last is None:
             return {}
         return {PARTITION_RANGE_START: self.first.isoformat(), PARTITION_RANGE_END: self.last.isoformat()}
