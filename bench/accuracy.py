@@ -69,6 +69,21 @@ def midnights(real: RealSet) -> list[datetime]:
     return [datetime.combine(day, clock(), tzinfo=zone).astimezone(ZoneInfo("UTC")) for day in days]
 
 
+def features_of(real: RealSet) -> pl.DataFrame:
+    issues = midnights(real)
+    weather = None if real.observed is None else as_its_own_forecast(real.observed, issues=issues)
+    return build_features(
+        real.readings,
+        meters=real.meters,
+        sites=real.sites,
+        premises=real.premises,
+        weather=weather,
+        issues=issues,
+        horizon=Horizon.of_hours(24),
+        observed=real.observed,
+    )
+
+
 def points(rows: pl.DataFrame, values: np.ndarray, model: str) -> pl.DataFrame:
     return (
         rows.select(KEY)
@@ -153,18 +168,8 @@ def predict_fold(features: pl.DataFrame, fold: Fold, *, seconds: dict[str, float
 
 def judge(name: str, *, folder: Path, refit_days: int) -> dict[str, Any]:
     real, began, busy = SETS[name](folder), time.perf_counter(), time.process_time()
+    features = features_of(real)
     issues = midnights(real)
-    weather = None if real.observed is None else as_its_own_forecast(real.observed, issues=issues)
-    features = build_features(
-        real.readings,
-        meters=real.meters,
-        sites=real.sites,
-        premises=real.premises,
-        weather=weather,
-        issues=issues,
-        horizon=Horizon.of_hours(24),
-        observed=real.observed,
-    )
     seconds = {"features": time.perf_counter() - began, "ours": 0.0, "peers": 0.0}
     first_test = issues[-round((len(issues) + 8) * real.test_share)]
     folds = rolling_origin(issues, first_test=first_test, refit_days=refit_days)

@@ -18,12 +18,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import polars as pl
-from accuracy import midnights
+from accuracy import features_of
 from accuracy_sets import SETS, RealSet, _cambridge_weather, _set
 
-from energy_assets.features.matrix import FEATURES, KEY, Horizon, build_features
+from energy_assets.features.matrix import FEATURES, KEY
 from energy_assets.features.roofs import PV_FEATURES, ROOF_FEATURES
-from energy_assets.features.weather import as_its_own_forecast
 from energy_assets.models.evaluation import known_by, metrics_of
 from energy_assets.models.fitting import fit
 from energy_assets.models.spec import SPECS
@@ -63,21 +62,6 @@ ROOFS: dict[str, Callable[[Path], RealSet]] = {
     "pv_cambridge_dry": lambda folder: replace(cambridge_roof(folder), observed=None),
     "pv_california": california_roofs,
 }
-
-
-def features_of(real: RealSet) -> pl.DataFrame:
-    issues = midnights(real)
-    weather = None if real.observed is None else as_its_own_forecast(real.observed, issues=issues)
-    return build_features(
-        real.readings,
-        meters=real.meters,
-        sites=real.sites,
-        premises=real.premises,
-        weather=weather,
-        issues=issues,
-        horizon=Horizon.of_hours(24),
-        observed=real.observed,
-    )
 
 
 def figures(features: pl.DataFrame, *, without: tuple[str, ...], test_share: float, effort: str) -> dict[str, float]:

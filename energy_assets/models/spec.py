@@ -90,7 +90,7 @@ QUICK_SPEC = ModelSpec(
     spread_rows=20_000,
     spread_rounds=22,
 )
-"""A quarter of the time for errors that are a few percent larger: for a first look, not for a champion that stays."""
+"""At most a third of the time, for errors that are a few percent larger: a first look, not a champion that stays."""
 
 SPECS = {"full": ModelSpec(), "quick": QUICK_SPEC}
 """Specifications by the setting `training_effort`."""
