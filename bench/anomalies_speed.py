@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,8 @@ import dagster as dg
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.portfolio import declared, run_apart
 
 LAST_DAY = date(2026, 3, 17)
 LOOKBACK_DAYS = 56
@@ -75,22 +75,9 @@ def fill(size: Size) -> None:
     from energy_assets.sql import Query
 
     lake = Lake.from_settings(load_settings())
-    numbers = pl.DataFrame({"number": range(size.meters)}).with_columns(
-        site_id=pl.format("bench.{}", pl.col("number") // METERS_A_SITE),
-        premise_id=pl.format("bench.b{}", pl.col("number") // 2),
-        commodity=pl.when(pl.col("number") % 4 == 3).then(pl.lit("steam")).otherwise(pl.lit("electricity")),
-        source=pl.lit("bench"),
-    )
-    sites = numbers.unique("site_id").select(
-        "site_id", "source", name="site_id", timezone=pl.lit("Europe/Berlin"), latitude=48.0, longitude=8.0,
-        country_code=pl.lit("DE"),
-    )  # fmt: skip
-    declared = numbers.select(
-        "premise_id", "site_id", "commodity", "source", meter_id=pl.format("bench.{}.{}", "number", "commodity"),
-        direction=pl.lit("consumption"), measure=pl.lit("interval_energy"), unit=pl.lit("kWh"), interval_minutes=60,
-    )  # fmt: skip
+    sites, _, meter_rows = declared(size.meters, sites=-(-size.meters // METERS_A_SITE))
     lake.replace(SITES, SITES.conform(sites))
-    lake.replace(METERS, METERS.conform(declared))
+    lake.replace(METERS, METERS.conform(meter_rows))
     window = Window.of_days(LAST_DAY - timedelta(days=LOOKBACK_DAYS + size.days - 1), LAST_DAY)
     fails = datetime(LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, tzinfo=UTC)
     for week in window.pieces(days=7):
@@ -132,17 +119,6 @@ def run(size: Size) -> dict[str, float]:
     return found
 
 
-def child(action: str, size: Size, *, home: Path) -> dict[str, float]:
-    """Run one action in a process of its own on a home of its own."""
-    environment = os.environ | {"ENERGY_ASSETS_HOME": str(home), "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-W", "ignore", __file__, "--action", action, "--size", json.dumps(asdict(size))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{action} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
-
-
 def measure(sizes: tuple[Size, ...] = SIZES, *, home: Path | None = None) -> int:
     """Print what each size takes beside its limit; return 1 when one is broken."""
     broken = 0
@@ -150,8 +126,8 @@ def measure(sizes: tuple[Size, ...] = SIZES, *, home: Path | None = None) -> int
         for size in sizes:
             place = (home or Path(scratch)) / f"{size.meters}x{size.days}"
             if not place.exists():
-                child("fill", size, home=place)
-            one = child("run", size, home=place)
+                _apart("fill", size, home=place)
+            one = _apart("run", size, home=place)
             seconds = one["flags_s"] + one["events_s"]
             broken |= seconds > size.limit_s
             print(
@@ -162,6 +138,10 @@ def measure(sizes: tuple[Size, ...] = SIZES, *, home: Path | None = None) -> int
                 flush=True,
             )
     return int(broken)
+
+
+def _apart(action: str, size: Size, *, home: Path) -> dict[str, float]:
+    return run_apart(__file__, "--action", action, "--size", json.dumps(asdict(size)), home=home)
 
 
 def main() -> int:

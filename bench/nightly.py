@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,8 @@ import dagster as dg
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.portfolio import declared, run_apart
 
 NIGHT = date(2026, 3, 18)
 SIZES = (238, 2380, 23800)
@@ -71,27 +72,8 @@ def fill(meters: int) -> None:
     from energy_assets.sql import Query
 
     lake = Lake.from_settings(load_settings())
-    numbers = pl.DataFrame({"number": range(meters)}).with_columns(
-        site_id=pl.format("bench.{}", pl.col("number") % SITES_COUNT),
-        premise_id=pl.format("bench.b{}", pl.col("number") // 2),
-        commodity=pl.when(pl.col("number") % 4 == 3).then(pl.lit("steam")).otherwise(pl.lit("electricity")),
-        source=pl.lit("bench"),
-    )
-    sites = numbers.unique("site_id").select(
-        "site_id", "source", name="site_id", timezone=pl.lit("Europe/Berlin"), latitude=48.0, longitude=8.0,
-        country_code=pl.lit("DE"),
-    )  # fmt: skip
-    premises = numbers.unique("premise_id").select(
-        "premise_id", "source", "site_id", primary_use=pl.lit("Office"), floor_area_m2=1000.0
-    )
-    declared = numbers.select(
-        "premise_id", "site_id", "commodity", "source", meter_id=pl.format("bench.{}.{}", "number", "commodity"),
-        direction=pl.lit("consumption"), measure=pl.lit("interval_energy"), unit=pl.lit("kWh"), interval_minutes=60,
-    )  # fmt: skip
-    # A premise stands on one site: that of its first meter.
-    places = premises.select("premise_id", "site_id")
-    declared = declared.drop("site_id").join(places, on="premise_id")
-    for table, frame in ((SITES, sites), (PREMISES, premises), (METERS, declared)):
+    sites, premises, meter_rows = declared(meters, sites=SITES_COUNT)
+    for table, frame in ((SITES, sites), (PREMISES, premises), (METERS, meter_rows)):
         lake.replace(table, table.conform(frame))
     issue = datetime.combine(NIGHT, datetime.min.time(), tzinfo=UTC)
     windows = [each for each in reading_windows([issue - timedelta(days=30), issue]) if each.starts_at_utc < issue]
@@ -200,23 +182,8 @@ def train() -> None:
 
 def child(action: str, *, home: Path, shared: Path) -> dict[str, float]:
     """Run one action in a process of its own, with a home of its own and the shared models."""
-    environment = os.environ | {
-        "ENERGY_ASSETS_HOME": str(home),
-        "ENERGY_ASSETS_MLFLOW_TRACKING_URI": f"sqlite:///{shared / 'mlflow.sqlite'}",
-        "ENERGY_ASSETS_TRAINING_EFFORT": "quick",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__, "--action", action],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{action} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    models = f"sqlite:///{shared / 'mlflow.sqlite'}"
+    return run_apart(__file__, "--action", action, home=home, mlflow_tracking_uri=models, training_effort="quick")
 
 
 def main() -> int:
