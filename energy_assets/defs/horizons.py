@@ -23,8 +23,8 @@ from energy_assets.contracts import (
     WEATHER_OBSERVED,
     Window,
 )
+from energy_assets.defs.automation import every_week
 from energy_assets.defs.contract_checks import contract_check
-from energy_assets.defs.jobs import minutes_later
 from energy_assets.defs.models import checked_spec, first_reading
 from energy_assets.defs.reporting import OWNERS, looks_of, report, run_message, table_of
 from energy_assets.errors import ModelError
@@ -40,7 +40,7 @@ from energy_assets.models.registry import LoadedModel, UnresolvedModelError
 from energy_assets.readings.cleaning import interval_query
 from energy_assets.readings.known_dirt import known_dirt_of
 from energy_assets.readings.source import load_sources
-from energy_assets.settings import Settings, load_settings
+from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
 READ_COLUMNS = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "available_at_utc"]
@@ -259,20 +259,13 @@ def hourly_ahead(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Sk
     return dg.RunRequest(run_key=f"ahead {known.isoformat()}")
 
 
-weekly_outlook = dg.ScheduleDefinition(
-    name="weekly_outlook",
-    job=OUTLOOK_JOB,
-    cron_schedule=minutes_later(load_settings().retrain_cron, 45),
-    execution_timezone=load_settings().timezone,
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks ninety days ahead, from all readings.",
+weekly_outlook = every_week(
+    "weekly_outlook", job=OUTLOOK_JOB, minutes=45, description="Looks ninety days ahead, from all readings."
 )
-weekly_ahead_training = dg.ScheduleDefinition(
-    name="weekly_ahead_training",
+weekly_ahead_training = every_week(
+    "weekly_ahead_training",
     job=AHEAD_TRAINING_JOB,
-    cron_schedule=minutes_later(load_settings().retrain_cron, 75),
-    execution_timezone=load_settings().timezone,
-    default_status=dg.DefaultScheduleStatus.RUNNING,
+    minutes=75,
     description="Learns the next three hours from the newest months.",
 )
 JOBS = [OUTLOOK_JOB, AHEAD_TRAINING_JOB, AHEAD_JOB]

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from energy_assets.contracts import Window
+from energy_assets.defs.automation import every_week, minutes_later
 from energy_assets.defs.message_sensor import MESSAGES_JOB, hash_of, new_segments
 from energy_assets.defs.partitions import DAILY
 from energy_assets.defs.profile_sensor import first_profiles
@@ -101,24 +102,14 @@ JOBS = [
     UPKEEP_JOB,
 ]
 
-_ON = dg.DefaultScheduleStatus.RUNNING
 _ZONE = load_settings().timezone
-
-
-def minutes_later(cron: str, minutes: int) -> str:
-    """Return a daily cron expression moved by minutes; expressions that are not plain are returned as they are."""
-    parts = cron.split()
-    if not (parts[0].isdigit() and parts[1].isdigit()):
-        return cron
-    total = int(parts[0]) + minutes + 60 * int(parts[1])
-    return " ".join([str(total % 60), str(total // 60 % 24), *parts[2:]])
 
 
 @dg.schedule(
     job=DAY_JOB,
     cron_schedule=load_settings().nightly_cron,
     execution_timezone=_ZONE,
-    default_status=_ON,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Readings, weather and flags of yesterday.",
 )
 def nightly_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -135,7 +126,7 @@ def nightly_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     job=DELIVERY_JOB,
     cron_schedule=minutes_later(load_settings().nightly_cron, 15),
     execution_timezone=_ZONE,
-    default_status=_ON,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Forecast, prices and marts of tomorrow, from whatever data is there by now.",
 )
 def nightly_delivery(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -148,7 +139,7 @@ def nightly_delivery(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     job=SKILL_JOB,
     cron_schedule=minutes_later(load_settings().nightly_cron, 25),
     execution_timezone=_ZONE,
-    default_status=_ON,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Measures the newest forecast whose whole delivery has been read.",
 )
 def nightly_skill(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -162,41 +153,23 @@ evening_weather = dg.ScheduleDefinition(
     job=weather_issue,
     cron_schedule=minutes_later(f"0 {load_settings().issue_hour_utc} * * *", -15),
     execution_timezone="UTC",
-    default_status=_ON,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Keeps the weather forecast of just before the issue, for sources that ask for Open-Meteo's.",
 )
-weekly_training = dg.ScheduleDefinition(
-    name="weekly_training",
-    job=TRAINING_JOB,
-    cron_schedule=load_settings().retrain_cron,
-    execution_timezone=_ZONE,
-    default_status=_ON,
-    description="Trains challengers from all readings.",
-)
-weekly_ranker = dg.ScheduleDefinition(
-    name="weekly_ranker",
+weekly_training = every_week("weekly_training", job=TRAINING_JOB, description="Trains challengers from all readings.")
+weekly_ranker = every_week(
+    "weekly_ranker",
     job=RANKER_JOB,
-    cron_schedule=minutes_later(load_settings().retrain_cron, 60),
-    execution_timezone=_ZONE,
-    default_status=_ON,
+    minutes=60,
     description="Trains the ranker of anomalies from what people said, once they said enough.",
 )
-weekly_profiles = dg.ScheduleDefinition(
-    name="weekly_profiles",
+weekly_profiles = every_week(
+    "weekly_profiles",
     job=PROFILES_JOB,
-    cron_schedule=minutes_later(load_settings().retrain_cron, 90),
-    execution_timezone=_ZONE,
-    default_status=_ON,
+    minutes=90,
     description="Looks at the last year of every meter again, and fits the clusters of alike meters.",
 )
-weekly_upkeep = dg.ScheduleDefinition(
-    name="weekly_upkeep",
-    job=UPKEEP_JOB,
-    cron_schedule=minutes_later(load_settings().retrain_cron, 120),
-    execution_timezone=_ZONE,
-    default_status=_ON,
-    description="Tidies the lake.",
-)
+weekly_upkeep = every_week("weekly_upkeep", job=UPKEEP_JOB, minutes=120, description="Tidies the lake.")
 
 
 @dg.sensor(
