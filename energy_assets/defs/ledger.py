@@ -27,7 +27,6 @@ from energy_assets.ledger.findings import (
     gap_problems,
     memory_problems,
     published_curves,
-    root_problems,
     unknown_promotions,
 )
 from energy_assets.ledger.keeping import (
@@ -168,7 +167,7 @@ def price_ledger_holds(
     curves = lake.read(PRICES_CURVES, where={"delivery_date": dates})
     yield from _results(
         PRICE_LEDGER,
-        root_matches=root_problems(ledger),
+        root_matches=ledger.verify().problems,
         consistent_with_the_last_checkpoint=_memory(ledger, lake),
         matches_the_price_table=curve_problems(ledger, curves),
         no_gap=gap_problems(ledger, published_curves(revisions)),
@@ -195,7 +194,7 @@ def settlement_ledger_holds(
         ]
     yield from _results(
         SETTLEMENT_LEDGER,
-        root_matches=root_problems(ledger),
+        root_matches=ledger.verify().problems,
         consistent_with_the_last_checkpoint=_memory(ledger, lake),
         matches_the_statement_table=entry_problems(ledger, entries),
         no_gap=gap_problems(ledger, [settlement_identity(*row) for row in rows]),
@@ -208,9 +207,10 @@ def promotion_ledger_holds(
 ) -> Iterator[dg.AssetCheckResult]:
     """The log is sound, the one that was seen before, and holds every change of champion that the registry knows."""
     ledger = _ledger(settings)
+    found = ledger.verify()
     yield from _results(
         PROMOTION_LEDGER,
-        root_matches=root_problems(ledger),
+        root_matches=found.problems,
         consistent_with_the_last_checkpoint=_memory(ledger, lake),
     )
     try:
@@ -223,7 +223,7 @@ def promotion_ledger_holds(
         )
         return
     yield from _results(PROMOTION_LEDGER, no_gap=gap_problems(ledger, expected))
-    differing, unknown = entry_problems(ledger, expected), unknown_promotions(ledger, expected)
+    differing, unknown = entry_problems(ledger, expected), unknown_promotions(found.identities, expected)
     # A registry that lost what was logged is to be restored; it does not stop the log from being remembered.
     severity = dg.AssetCheckSeverity.ERROR if differing else dg.AssetCheckSeverity.WARN
     yield from _results(PROMOTION_LEDGER, severity=severity, matches_the_registry=[*differing, *unknown])

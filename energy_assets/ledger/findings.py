@@ -18,12 +18,7 @@ from energy_assets.ledger.keeping import curve_entry, curve_identity
 from energy_assets.ledger.log import Ledger
 from energy_assets.ledger.merkle import tree_root
 
-_PROMOTION = b'"type":"model_promotion"'
-
-
-def root_problems(ledger: Ledger) -> list[str]:
-    """Return what does not hold of the log in itself: signature, root, tiles, identities. The whole log is read."""
-    return list(ledger.verify().problems)
+_PROMOTION = "model_promotion"
 
 
 def memory_problems(ledger: Ledger, *, checkpoints: pl.DataFrame, entries: pl.DataFrame) -> list[str]:
@@ -74,18 +69,14 @@ def curve_problems(ledger: Ledger, curves: pl.DataFrame) -> list[str]:
         return [str(error)]
 
 
-def unknown_promotions(ledger: Ledger, known: Sequence[Entry]) -> list[str]:
-    """Return which changes of champions stand in the log and are not among those that the registry knows."""
-    identities = {identity_of(entry) for entry in known}
-    try:
-        # Only these are parsed: a log holds few of them among many curves.
-        logged = [json.loads(line) for line in ledger.entries() if _PROMOTION in line]
-    except LedgerError as error:
-        return [str(error)]
+def unknown_promotions(logged: Iterable[str], known: Iterable[Entry]) -> list[str]:
+    """Return which changes of champions, of the identities in the log, are not among those that the registry knows."""
+    registered = {identity_of(entry) for entry in known}
+    unknown = [identity.split("\n") for identity in logged if identity not in registered]
     return [
-        f"{_named(entry)} is in the log; the registry does not know it."
-        for entry in logged
-        if entry["type"] == "model_promotion" and identity_of(entry) not in identities
+        f"{', '.join(parts)} is in the log; the registry does not know it."
+        for parts in unknown
+        if parts[0] == _PROMOTION
     ]
 
 

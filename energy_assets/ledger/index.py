@@ -31,7 +31,7 @@ def identity_of(document: Mapping[str, object]) -> str:
     Raises:
         LedgerError: a field is absent, the revision is no whole number, or another is no text of one line.
     """
-    kind, zone, date, revision = (document.get(name) for name in IDENTITY)
+    kind, zone, date, revision = map(document.get, IDENTITY)
     if not (type(kind) is type(zone) is type(date) is str and type(revision) is int):
         raise LedgerError(
             f"A ledger entry needs {', '.join(IDENTITY)} (text, and a whole number): {str(document)[:80]}."
@@ -49,7 +49,7 @@ def identity_of_line(line: bytes) -> str:
         LedgerError: the entry is not a JSON object with an identity.
     """
     try:
-        document = json.loads(line)
+        document = json.loads(line.decode())
     except ValueError as error:
         raise LedgerError(f"An entry of the log is not JSON: {line[:80]!r}.") from error
     if not isinstance(document, dict):

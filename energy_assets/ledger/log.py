@@ -18,17 +18,17 @@ from energy_assets.ledger.canonical import canonical_json
 from energy_assets.ledger.index import Index, identity_of, identity_of_line
 from energy_assets.ledger.merkle import (
     EMPTY_ROOT,
-    HASH_BYTES,
+    SubtreeReader,
     consistency_holds,
     consistency_proof,
     inclusion_holds,
     inclusion_proof,
     leaf_hash,
     range_root,
-    tree_root,
+    subtrees_of,
 )
 from energy_assets.ledger.notes import Checkpoint, Signer, Verifier, open_checkpoint, split_note
-from energy_assets.ledger.tiles import LONGEST_ENTRY, TILE_WIDTH, Step, TileFolder, no_step
+from energy_assets.ledger.tiles import LONGEST_ENTRY, TILE_LEVELS, TILE_WIDTH, Step, TileFolder, no_step
 
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 COSIGNED = "cosigned"
@@ -37,10 +37,14 @@ COSIGNED = "cosigned"
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a verification found: the checkpoint and, in plain words, everything that is wrong."""
+    """What a verification found: the checkpoint, in plain words everything that is wrong, and what the log holds.
+
+    `identities` says where each identity stands, as far as the log could be read.
+    """
 
     checkpoint: Checkpoint | None
     problems: tuple[str, ...]
+    identities: Mapping[str, int]
 
     @property
     def is_sound(self) -> bool:
@@ -195,46 +199,41 @@ class Ledger:
 
     def verify(self, *, trusted: Checkpoint | None = None) -> Findings:
         """Read the whole log and return everything that does not hold, also against an older checkpoint one trusts."""
+        checkpoint: Checkpoint | None = None
+        problems: list[str] = []
+        identities: dict[str, int] = {}
         try:
             checkpoint = self.checkpoint()
+            leaves: list[bytes] = []
+            for place, entry in enumerate(self._tiles.entries(start=0, end=checkpoint.size)):
+                leaves.append(leaf_hash(entry))
+                first = identities.setdefault(identity_of_line(entry), place)
+                if first != place:
+                    problems.append(f"Entry {place} repeats the identity of entry {first}.")
+            problems += self._faults(checkpoint, read=subtrees_of(leaves), trusted=trusted)
         except LedgerError as error:
-            return Findings(checkpoint=None, problems=(str(error),))
-        try:
-            problems = [*self._faults(checkpoint, trusted=trusted)]
-        except LedgerError as error:
-            problems = [str(error)]
-        return Findings(checkpoint=checkpoint, problems=tuple(problems))
+            problems.append(str(error))
+        return Findings(checkpoint=checkpoint, problems=tuple(problems), identities=identities)
 
-    def _faults(self, checkpoint: Checkpoint, *, trusted: Checkpoint | None) -> Iterator[str]:
-        entries = list(self._tiles.entries(start=0, end=checkpoint.size))
-        leaves = [leaf_hash(entry) for entry in entries]
-        if tree_root(leaves) != checkpoint.root:
+    def _faults(self, checkpoint: Checkpoint, *, read: SubtreeReader, trusted: Checkpoint | None) -> Iterator[str]:
+        """Yield what the hashes of the entries say against the signed root, a trusted checkpoint and the tiles."""
+        if range_root(read, start=0, end=checkpoint.size) != checkpoint.root:
             yield f"The entries do not have the signed root of {checkpoint.size} entries."
         if trusted is not None and trusted.origin != checkpoint.origin:
             yield f"The log is {checkpoint.origin!r}, the trusted checkpoint is of {trusted.origin!r}."
         elif trusted is not None and trusted.size > checkpoint.size:
             yield f"The log was cut to {checkpoint.size} entries; it had {trusted.size}."
-        elif trusted is not None and tree_root(leaves[: trusted.size]) != trusted.root:
+        elif trusted is not None and range_root(read, start=0, end=trusted.size) != trusted.root:
             yield f"The first {trusted.size} entries are not those of the trusted checkpoint."
-        yield from self._tile_faults(leaves)
-        identities: dict[str, int] = {}
-        for place, entry in enumerate(entries):
-            first = identities.setdefault(identity_of_line(entry), place)
-            if first != place:
-                yield f"Entry {place} repeats the identity of entry {first}."
-
-    def _tile_faults(self, leaves: list[bytes]) -> Iterator[str]:
-        level, hashes = 0, leaves
-        while hashes:
-            above: list[bytes] = []
-            for number in range(-(-len(hashes) // TILE_WIDTH)):
-                expected = hashes[number * TILE_WIDTH : (number + 1) * TILE_WIDTH]
-                raw = self._tiles.read_tile(str(level), number=number, width=len(expected))
-                if raw[: len(expected) * HASH_BYTES] != b"".join(expected):
+        level = 0
+        while count := checkpoint.size >> TILE_LEVELS * level:
+            for first in range(0, count, TILE_WIDTH):
+                places = range(first, min(first + TILE_WIDTH, count))
+                expected = b"".join(read(TILE_LEVELS * level, place) for place in places)
+                number = first // TILE_WIDTH
+                if self._tiles.read_tile(str(level), number=number, width=len(places))[: len(expected)] != expected:
                     yield f"Tile {number} of level {level} does not hold the hashes of the entries."
-                if len(expected) == TILE_WIDTH:
-                    above.append(tree_root(expected))
-            level, hashes = level + 1, above
+            level += 1
 
     def _append(self, lines: list[bytes], *, identities: list[str], index: Index) -> list[int]:
         if self._signer is None:

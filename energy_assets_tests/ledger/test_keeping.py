@@ -16,7 +16,7 @@ from energy_assets.cli import app
 from energy_assets.contracts import LEDGER_CHECKPOINTS, LEDGER_ENTRIES, PRICES_CURVES, PRICES_DAYS
 from energy_assets.errors import LedgerError
 from energy_assets.ledger import verifier
-from energy_assets.ledger.findings import curve_problems, gap_problems, memory_problems, published_curves, root_problems
+from energy_assets.ledger.findings import curve_problems, gap_problems, memory_problems, published_curves
 from energy_assets.ledger.keeping import checkpoint_rows, entry_rows, log_curves, log_promotions, open_ledger
 from energy_assets.models.versions import Promotion
 from energy_assets.prices.daily import PricedDelivery
@@ -64,7 +64,7 @@ def test_what_is_changed_afterwards_is_found(tmp_path: Path) -> None:
     entries, checkpoints = entry_rows(ledger, start=0, now=NOW), checkpoint_rows(ledger, now=NOW)
     assert entries.schema == LEDGER_ENTRIES.polars_schema
     assert checkpoints.schema == LEDGER_CHECKPOINTS.polars_schema
-    assert root_problems(ledger) == []
+    assert ledger.verify().problems == ()
     assert memory_problems(ledger, checkpoints=checkpoints, entries=entries) == []
     assert curve_problems(ledger, curves) == []
     published = published_curves(curves.unique(["zone_id", "delivery_date", "revision"]))
@@ -85,7 +85,7 @@ def test_what_is_changed_afterwards_is_found(tmp_path: Path) -> None:
         "The log has 1 entries",
     ]
     log_curves(rewritten, pl.concat([curve("b"), curve("c"), curve("d")]))
-    assert root_problems(rewritten) == []
+    assert rewritten.verify().problems == ()
     assert memory_problems(rewritten, checkpoints=checkpoints, entries=entries) == [
         "The first 3 entries are not those of the checkpoint that was seen: the log was rewritten.",
         "The first 3 entries are not those that were indexed.",
