@@ -127,6 +127,28 @@ def test_the_centre_moves_for_skewed_meters_only():
     assert learned(np.random.default_rng(1).normal(0, 20, shape), 20 * LEVEL_SCORES) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("gains", "moves"),
+    [
+        pytest.param([0.04] * 8 + [0.02] * 8, True, id="every-night-gains"),
+        pytest.param([-0.01] * 14 + [0.5] * 2, False, id="two-odd-nights-gain-all"),
+        pytest.param([0.3], False, id="a-single-night"),
+    ],
+)
+def test_the_centre_moves_where_the_gain_is_sure(gains: list[float], *, moves: bool):
+    """The mean gain is above nothing in every case: by 0.03 +- 0.003, 0.05 +- 0.04, 0.3 +- nobody knows."""
+    rows = [
+        (FIRST + timedelta(days=day), statistic, KIND, place, 24, 1 - gain * share)
+        for day, gain in enumerate(gains)
+        for statistic in ("centre_of_meters", "centre_of_sums")
+        for place, share in enumerate(CENTRES)
+    ]
+    evidence = pl.DataFrame(rows, schema=FORECASTS_EVIDENCE.column_names, orient="row")
+    learned = learned_from(FORECASTS_EVIDENCE.conform(evidence), issued_at_utc=FIRST + timedelta(days=len(gains) + 3))
+    assert (learned.centre[KIND] > 0.5) is moves
+    assert moves or learned.centre[KIND] == 0.0
+
+
 def test_what_was_moved_can_be_taken_back():
     rows = night(0, np.zeros((METER_ROWS.height, HOURS)), deviations=LEVEL_SCORES**3, learned=Learned())
     skewed = rows.with_columns(pl.col("q90") + 3, pl.col("q95") + 9)
