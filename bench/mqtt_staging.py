@@ -128,7 +128,7 @@ def _bare(spool: Path, _: str) -> int:
         found = connection.execute(
             "SELECT count(topic), count(payload) FROM read_json($files, format = 'newline_delimited', "
             "columns = {topic: 'VARCHAR', payload: 'VARCHAR'})",
-            {"files": [str(each.path) for each in sealed_segments(spool, after={})]},
+            {"files": [str(each.path) for each in sealed_segments(spool)]},
         ).fetchone()
     assert found is not None
     return int(found[0])
@@ -142,7 +142,7 @@ def _by_hand(spool: Path, _: str) -> int:
             "try_cast(payload ->> '$.consumptionKwh' AS DOUBLE) AS kw, max(arrived_at_utc) AS arrived_at_utc "
             "FROM read_json($files, format = 'newline_delimited', columns = {topic: 'VARCHAR', payload: 'VARCHAR', "
             "arrived_at_utc: 'TIMESTAMPTZ'}) GROUP BY ALL",
-            {"files": [str(each.path) for each in sealed_segments(spool, after={})]},
+            {"files": [str(each.path) for each in sealed_segments(spool)]},
         )
         found = connection.execute("SELECT count(*) FROM readings").fetchone()
     assert found is not None
@@ -152,7 +152,7 @@ def _by_hand(spool: Path, _: str) -> int:
 def _staged(spool: Path, mapping: str) -> int:
     loaded = load_payload_mapping(Path(mapping))
     with _connected() as connection:
-        batches = [staging.Batch.of_segment(each) for each in sealed_segments(spool, after={})]
+        batches = [staging.Batch.of_segment(each) for each in sealed_segments(spool)]
         staging.begin(connection, batches)
         staging.add_segments(connection, batches)
         staging.judge(connection, loaded, source="bench")

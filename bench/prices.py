@@ -114,7 +114,6 @@ def promises(times: int) -> bool:
 
 # Published: flat, 4-hour evening time of use, Agile-like, welfare. What their costs are made of was not published.
 PUBLISHED_COSTS = np.array([4508.0, 4712.0, 4489.0, 4349.0])
-TARIFFS = ("flat", "TOU", "Agile-like", "welfare")
 KWP = 4.0
 
 

@@ -76,7 +76,7 @@ def land_segments(lake: Lake, source: Source, *, now: datetime, message: str = "
     counts = NOTHING
     failures: list[str] = []
     with _alone(lake, source):
-        present = sealed_segments(source.path, after={})
+        present = sealed_segments(source.path)
         landed = set() if afresh else _landed(lake, source, "segment")
         for chunk in _chunks([each for each in present if each.path.name not in landed]):
             try:
@@ -194,7 +194,7 @@ def expire_segments(
 def pending_segments(lake: Lake, source: Source) -> list[Segment]:
     """Return the sealed segments of a source that were not landed yet."""
     landed = _landed(lake, source, "segment")
-    return [each for each in sealed_segments(source.path, after={}) if each.path.name not in landed]
+    return [each for each in sealed_segments(source.path) if each.path.name not in landed]
 
 
 def mapping_of(source: Source) -> PayloadMapping:

@@ -57,10 +57,6 @@ class Grid:
         """Return the length of a slot in hours."""
         return self.interval_minutes / 60
 
-    def day_of(self, instant_utc: datetime) -> int:
-        """Return the index of the UTC day that holds an instant."""
-        return (instant_utc - self.first_utc) // timedelta(days=1)
-
     def times(self, slots: Ints) -> pl.Series:
         """Return the start times of slots by their index."""
         first = int(self.first_utc.timestamp() * 1_000_000)

@@ -50,7 +50,7 @@ def ingest_mqtt(
     counts = land_segments(Lake.from_settings(settings), source, now=datetime.now(UTC), afresh=afresh)
     declared = save_source(settings.sources_folder, source)
     _tell(name, counts)
-    if not sealed_segments(source.path, after={}):
+    if not sealed_segments(source.path):
         console.print(f"No segment is in {folder} yet: is that where `energy record` keeps its spool?", highlight=False)
     console.print(f"Declared in {declared}; new segments are landed from now on.")
 

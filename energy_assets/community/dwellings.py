@@ -15,8 +15,7 @@ from energy_assets.community.streams import Array, stream
 
 SOURCE = "households"
 HOUSEHOLDS_PER_TOWN = 100
-PEOPLE = ("commuters", "family", "retired", "home_office", "student", "shift")
-_PEOPLE_SHARES = (0.27, 0.27, 0.20, 0.13, 0.07, 0.06)
+_PEOPLE_SHARES = (0.27, 0.27, 0.20, 0.13, 0.07, 0.06)  # commuters, family, retired, home office, student, shift
 _METERING = ("interval", "register", "power")
 _METERING_SHARES = (0.45, 0.40, 0.15)
 _BREAKER_KW = 43.6  # three phases at 63 A

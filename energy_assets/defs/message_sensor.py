@@ -114,4 +114,4 @@ def _mark_of(waiting: Mapping[str, Sequence[Segment]]) -> str:
 
 
 def _names_in(spool: Path) -> str:
-    return f"{hash_of(' '.join(each.path.name for each in sealed_segments(spool, after={}))):016x}"
+    return f"{hash_of(' '.join(each.path.name for each in sealed_segments(spool))):016x}"

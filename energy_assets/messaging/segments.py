@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
@@ -26,21 +26,6 @@ from energy_assets.errors import SourceError
 SEALED = ".jsonl.zst"
 OPEN = ".jsonl.zst.open"
 TORN = ".torn"
-
-# What DuckDB's read_json needs to read a segment with the right types, and a payload as large as MQTT allows (256 MiB,
-# a third more as base64).
-DUCKDB_COLUMNS: Mapping[str, str] = {
-    "sequence": "BIGINT",
-    "packet_id": "USMALLINT",
-    "arrived_at_utc": "TIMESTAMPTZ",
-    "qos": "UTINYINT",
-    "retained": "BOOLEAN",
-    "duplicate": "BOOLEAN",
-    "topic": "VARCHAR",
-    "payload": "VARCHAR",
-    "encoding": "VARCHAR",
-}
-LONGEST_LINE_BYTES = 400 * 1024 * 1024
 
 _NAME = re.compile(r"(?P<client>.+)-(?P<opened>\d{8}T\d{6}Z)-(?P<sequence>\d+)\.jsonl\.zst(?P<open>\.open)?")
 _OPENED = "%Y%m%dT%H%M%SZ"
@@ -98,25 +83,9 @@ def segments(folder: Path) -> list[Segment]:
     return sorted(segment for path in folder.iterdir() if (segment := Segment.from_path(path)) is not None)
 
 
-def sealed_segments(folder: Path, *, after: Mapping[str, int]) -> list[Segment]:
-    """Return the sealed segments that a cursor has not passed, ordered by client and sequence.
-
-    The cursor gives per client the first sequence of the last segment that was read; an empty one passes nothing. It
-    stands on sequences and not on time, so that a clock that jumps hides no segment.
-    """
-    return [
-        segment
-        for segment in segments(folder)
-        if segment.is_sealed and segment.first_sequence > after.get(segment.client, -1)
-    ]
-
-
-def advanced(cursor: Mapping[str, int], passed: Iterable[Segment]) -> dict[str, int]:
-    """Return the cursor after some segments were read."""
-    moved = dict(cursor)
-    for segment in passed:
-        moved[segment.client] = max(segment.first_sequence, moved.get(segment.client, -1))
-    return moved
+def sealed_segments(folder: Path) -> list[Segment]:
+    """Return the sealed segments in a folder, ordered by client and sequence: a clock that jumps hides none."""
+    return [segment for segment in segments(folder) if segment.is_sealed]
 
 
 def expire(folder: Path, *, landed: Container[str], keep_days: float, keep_messages: int, now: datetime) -> list[Path]:
@@ -125,7 +94,7 @@ def expire(folder: Path, *, landed: Container[str], keep_days: float, keep_messa
     Segments within a client's last `keep_messages` stay, and what was not landed is never deleted, however old it is.
     """
     oldest = now - timedelta(days=keep_days)
-    present = [segment for segment in segments(folder) if segment.is_sealed]
+    present = sealed_segments(folder)
     last = {segment.client: segment.first_sequence for segment in present}
     expired = [
         segment.path

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -116,16 +116,6 @@ def present_message(rows: pl.DataFrame, *, now: datetime) -> Message | None:
     latest = present.sort("revision").row(-1, named=True)
     price = latest["price_units"] / PRICE_UNITS_PER_CURRENCY
     return Message(topic=PRESENT_PRICE_TOPIC, payload=json.dumps(price), retain=False)
-
-
-def next_change(rows: pl.DataFrame, *, now: datetime) -> datetime | None:
-    """Return when the slot after `now` starts, which is when the present price is due again; None past the curve."""
-    later: list[datetime] = rows.filter(pl.col("starts_at_utc") > now)["starts_at_utc"].to_list()
-    if later:
-        return min(later)
-    last = rows.sort("starts_at_utc").row(-1, named=True)
-    end: datetime = last["starts_at_utc"] + timedelta(minutes=last["interval_minutes"])
-    return end if end > now else None
 
 
 def utc_text(moment: datetime) -> str:

@@ -72,15 +72,6 @@ def read_buildings(source: Source) -> pl.DataFrame:
     return buildings.rename({"site_id": "site_code"}).join(sites, on="site_code", how="left", validate="m:1")
 
 
-def read_horizon(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[datetime, datetime] | None:
-    """Return the first and the last local hour that test.csv asks for, without a zone; None where there is no file."""
-    paths = [path for name in ("test.csv", "test.csv.gz") if (path := source.path / name).is_file()]
-    if not paths:
-        return None
-    row = connection.execute(landing.query("ashrae_horizon").text, {"path": str(paths[0])}).fetchone()
-    return (row[0], row[1]) if row and row[0] is not None else None
-
-
 def _possible_meters(source: Source, buildings: pl.DataFrame, *, batch_id: str) -> pl.DataFrame:
     codes = pl.DataFrame(list(enumerate(COMMODITIES)), schema={"code": pl.Int64, "commodity": pl.String}, orient="row")
     is_electricity = pl.col("commodity") == "electricity"

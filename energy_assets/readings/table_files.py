@@ -23,7 +23,6 @@ _FORMATS = (".parquet", ".csv", ".csv.gz", ".csv.zst", ".tsv", ".txt")
 _BLOCK_BYTES = 1 << 22
 _FIRST_LINE = 2
 _MALFORMED = pl.Schema({"line_number": pl.Int64(), "reason": pl.String(), "payload": pl.String()})
-_EVERY_ROW = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ def find_parts(path: Path) -> Iterator[Part]:
 
 
 def read_part(
-    connection: duckdb.DuckDBPyConnection, path: Path, *, csv: CsvFormat, first_rows: int | None = None
+    connection: duckdb.DuckDBPyConnection, path: Path, *, csv: CsvFormat
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return a file's rows with their `line_number`, and its malformed lines (line_number, reason, payload).
 
@@ -77,7 +76,7 @@ def read_part(
     """
     if path.suffix == ".parquet":
         try:
-            rows = pl.read_parquet(path, n_rows=first_rows)
+            rows = pl.read_parquet(path)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(f"{path} cannot be read as Parquet: {error}. Export it again.") from error
         return rows.with_row_index("line_number", offset=1), _MALFORMED.to_frame()
@@ -85,12 +84,8 @@ def read_part(
         found = connection.execute(
             "FROM read_csv($path, all_varchar = true, header = true, skip = 0, delim = $delimiter, quote = '\"', "
             "escape = '\"', comment = '', store_rejects = true, rejects_limit = 0, parallel = false, "
-            "null_padding = false) LIMIT $first_rows",
-            {
-                "path": str(path),
-                "delimiter": csv.delimiter,
-                "first_rows": _EVERY_ROW if first_rows is None else first_rows,
-            },
+            "null_padding = false)",
+            {"path": str(path), "delimiter": csv.delimiter},
         ).pl()
         rejected = connection.execute(
             "SELECT line::BIGINT AS line_number, 'malformed_line' AS reason, any_value(csv_line) AS payload "

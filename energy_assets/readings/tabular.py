@@ -6,9 +6,7 @@ and leaves the counting to `sql/table_*.sql`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -81,42 +79,6 @@ def _closed(
     seen = connection.execute(query("table_meters_seen").text).pl()
     made = declared_meters.made_registry(seen, declared=declared, mapping=mapping, source=source)
     return declared_meters.with_places(made.meters, mapping=mapping, source=source, declared=registry)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """What a mapping makes of the first rows of a table: readings, refused rows with their reasons, and meters."""
-
-    columns: tuple[str, ...]
-    readings: pl.DataFrame
-    refused: pl.DataFrame
-    meters: pl.DataFrame
-
-
-def check_mapping(path: Path, mapping_path: Path, *, source: str = "preview", rows: int = 50) -> Preview:
-    """Return what the mapping makes of the first `rows` rows of a table, so that people can try a mapping.
-
-    Raises:
-        ConfigError: the mapping is absent or wrong, or leaves open what a meter measures.
-        SourceError: the first part cannot be read or lacks a column.
-    """
-    mapping = load_mapping(mapping_path)
-    registry = declared_meters.read_registry(mapping, source=source)
-    part = next(find_parts(path))
-    declared: dict[str, dict[str, object]] = {}
-    with duckdb.connect() as connection:
-        table, malformed = read_part(connection, part.path, csv=mapping.file, first_rows=rows)
-    judged = _judged_rows(part, table, malformed, mapping=mapping, source=source, registry=registry, declared=declared)
-    readings = judged.filter(pl.col("reason").is_null()).drop("reason", "payload")
-    seen = readings.group_by("meter_id").agg(valid_from_utc=pl.col("starts_at_utc").min())
-    if registry is None or registry.meters.is_empty():
-        registry = declared_meters.made_registry(seen, declared=declared, mapping=mapping, source=source)
-    return Preview(
-        columns=tuple(table.columns[1:]),
-        readings=readings,
-        refused=judged.filter(pl.col("reason").is_not_null()).select("line_number", "reason", "payload"),
-        meters=registry.meters.join(seen, on="meter_id", how="semi"),
-    )
 
 
 def _judged_rows(

@@ -13,8 +13,6 @@ import polars as pl
 
 from energy_assets.contracts import UTC_TIME, WEATHER_QUANTITIES
 
-KINDS = ("observed", "forecast", "actual_as_forecast", "none")
-
 
 def as_known(
     observed: pl.DataFrame,
@@ -37,7 +35,8 @@ def as_known(
             flatters a model; such rows say so in `weather_kind`.
 
     Returns:
-        site_id, issued_at_utc, starts_at_utc, the quantities of the contract, weather_kind (one of `KINDS` but none).
+        site_id, issued_at_utc, starts_at_utc, the quantities of the contract, weather_kind
+        (observed, forecast or actual_as_forecast).
     """
     quantities = list(WEATHER_QUANTITIES)
     span = pl.DataFrame({"issued_at_utc": pl.Series(sorted(issues), dtype=UTC_TIME)}).lazy()

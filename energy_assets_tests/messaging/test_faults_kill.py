@@ -98,7 +98,7 @@ def test_stop_under_load_stores_acknowledges_and_seals(tmp_path: Path) -> None:
         assert health is not None
         assert health.state == "stopped"
         assert health.counters.received == health.counters.stored == health.counters.acknowledged > 0
-        assert sum(1 for segment in sealed_segments(recorder.folder, after={}) for _ in read_segment(segment.path)) == (
+        assert sum(1 for segment in sealed_segments(recorder.folder) for _ in read_segment(segment.path)) == (
             health.counters.stored
         )
         recorder.start()

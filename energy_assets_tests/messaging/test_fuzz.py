@@ -106,7 +106,7 @@ def test_every_mutated_message_is_accounted_for(tmp_path: Path, lake: Lake) -> N
 
 
 def assert_every_message_gives_a_row(spool: Path, mapping: Path) -> None:
-    batches = [staging.Batch.of_segment(each) for each in sealed_segments(spool, after={})]
+    batches = [staging.Batch.of_segment(each) for each in sealed_segments(spool)]
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         staging.begin(connection, batches)

@@ -17,7 +17,6 @@ from energy_assets.prices.exchange import (
     curve_csv,
     curve_document,
     day_message,
-    next_change,
     openadr_event,
     present_message,
 )
@@ -128,11 +127,8 @@ def test_messages() -> None:
     assert present is not None
     assert (present.topic, present.retain) == ("energy/price", False)
     assert float(present.payload) == ROWS["price_units"][19] / 100_000
-    assert next_change(ROWS, now=now) == now + timedelta(seconds=1)
     midnight = datetime(2026, 6, 2, tzinfo=UTC)
     assert present_message(ROWS, now=midnight) is None
-    assert next_change(ROWS, now=midnight - timedelta(seconds=1)) == midnight
-    assert next_change(ROWS, now=midnight) is None
 
 
 def test_a_correction_is_the_present_price() -> None:

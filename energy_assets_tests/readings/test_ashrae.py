@@ -278,15 +278,6 @@ def test_a_file_that_changes_after_its_fingerprint_is_not_landed(tmp_path: Path)
         account(CONNECTION, source, [mark], window=None, now=NOW, registry=None)
 
 
-def test_the_horizon_of_test_csv_is_read(tmp_path: Path):
-    source = write(tmp_path, csv(*GOOD))
-    assert ashrae.read_horizon(CONNECTION, source) is None
-    (tmp_path / "test.csv").write_text(
-        "row_id,building_id,meter,timestamp\n0,0,0,2017-01-01 00:00:00\n1,0,0,2018-12-31 23:00:00\n"
-    )
-    assert ashrae.read_horizon(CONNECTION, source) == (datetime(2017, 1, 1), datetime(2018, 12, 31, 23))  # noqa: DTZ001
-
-
 def test_known_dirt_stands_on_the_site_of_this_source(tmp_path: Path):
     dirt = known_dirt(Source(name="kaggle", kind="ashrae", path=tmp_path))
     assert dirt.select("site_id", "commodity", "reason").rows() == [("kaggle.0", "electricity", "known_false_zero")]
