@@ -111,7 +111,15 @@ def promote(
         console.print("[red]✗[/] Not promoted. --force promotes without evidence and records that it was so.")
         raise typer.Exit(1)
     how = "by hand" if obstacle is None else "forced"
-    registry.promote(name, version, now=datetime.now(UTC), reason=reason, how=how, decision=decision)  # type: ignore[arg-type]
+    registry.promote(
+        name,
+        version,
+        now=datetime.now(UTC),
+        reason=reason,
+        how=how,  # type: ignore[arg-type]
+        decision=decision,
+        instead_of=None if force else champion or 0,
+    )
     before = "no champion" if champion is None else f"version {champion}, kept as previous_champion"
     console.print(f"[green]✓[/] {name}: version {version} is champion ({how}), after {before}.", soft_wrap=True)
 

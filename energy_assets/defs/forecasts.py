@@ -1,6 +1,6 @@
 """Forecasts: every meter and slot of the coming delivery date, and how good the past ones were."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -10,6 +10,7 @@ from energy_assets.contracts import (
     FEATURES_LOAD,
     FORECASTS_AHEAD,
     FORECASTS_EVIDENCE,
+    FORECASTS_LIMITS,
     FORECASTS_LOAD,
     FORECASTS_OUTLOOK,
     FORECASTS_PEAKS,
@@ -26,6 +27,7 @@ from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import contract_check
 from energy_assets.defs.features import stored_features
 from energy_assets.defs.following import followers_of
+from energy_assets.defs.live_skill import drawn_in_mlflow, medians_of
 from energy_assets.defs.partitions import (
     DELIVERY_DATE,
     NEWEST_DATA_OF_DELIVERY,
@@ -35,15 +37,18 @@ from energy_assets.defs.partitions import (
 )
 from energy_assets.defs.peers import peer_groups_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
-from energy_assets.errors import ModelError
+from energy_assets.defs.sums import peaks_in_weeks
 from energy_assets.forecasts.actuals import with_actuals
 from energy_assets.forecasts.champions import champions_of
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.evidence import evidence_of
-from energy_assets.forecasts.leaderboard import by_lead_time, lead_skill, leaderboard, markdown_of, measured_in_use
+from energy_assets.forecasts.leaderboard import lead_skill, leaderboard, table_of_board
 from energy_assets.forecasts.learning import MEMORY, learned_from
+from energy_assets.forecasts.limit_skill import reliability, skill_of_limits
+from energy_assets.forecasts.limits import likeliest_beyond
 from energy_assets.forecasts.other_horizons import skill_of_ahead, skill_of_outlook
 from energy_assets.forecasts.outlook import LONGEST_DAYS, daily_energy
+from energy_assets.forecasts.peak_learning import peak_skill, with_actual_peaks
 from energy_assets.forecasts.skill import judge_coverage, judge_plausibility, skill_of_compared
 from energy_assets.forecasts.standing import HISTORY, standing
 from energy_assets.lake import Lake
@@ -52,6 +57,7 @@ from energy_assets.settings import Settings
 
 READ_COLUMNS = ["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "available_at_utc"]
 _JUDGED_WEEKS = 4
+_MOST_PLACES = 40
 
 
 @dg.multi_asset(
@@ -69,6 +75,7 @@ _JUDGED_WEEKS = 4
                 "Energy per meter, premise, site and portfolio as quantiles, from the best rung that works.",
             ),
             (FORECASTS_PEAKS, FORECASTS_PEAKS.description),
+            (FORECASTS_LIMITS, FORECASTS_LIMITS.description),
             (FORECASTS_RECIPES, FORECASTS_RECIPES.description),
         )
     ],
@@ -92,7 +99,7 @@ def load_forecasts(
         READINGS_INTERVAL, Window(starts_at_utc=first - HISTORY, ends_at_utc=last), columns=READ_COLUMNS
     )
     evidence = lake.read(FORECASTS_EVIDENCE, Window(starts_at_utc=first - MEMORY, ends_at_utc=last))
-    rungs, peaks, recipes = [], [], []
+    rungs, peaks, limits, recipes = [], [], [], []
     for each in dates:
         issued = issue_time(each, issue_hour_utc=settings.issue_hour_utc)
         features, fingerprint = stored_features(lake, issued_at=issued)
@@ -110,19 +117,22 @@ def load_forecasts(
             seed=issued.toordinal(),
             learned=learned_from(evidence, issued_at_utc=issued),
             peer_groups=peer_groups_of(lake, readings=recent, meters=meters, sites=sites, issued_at_utc=issued),
+            portfolio_limit_kw=settings.portfolio_limit_kw,
         )
         window = issue_window([each], issue_hour_utc=settings.issue_hour_utc)
         commit = lake.replace(FORECASTS_LOAD, made.rows, window=window, message=run_message(context))
         peaks.append(made.peaks)
+        limits.append(made.limits)
         recipes.append(made.recipe)
         rungs.append(made.rows.filter(pl.col("node_kind") == "meter").group_by("method", "reason").len("slots"))
     summary = pl.concat(rungs).group_by("method", "reason").agg(pl.col("slots").sum())
     yield report(commit, FORECASTS_LOAD, rungs=summary.sort("slots", descending=True), issues=len(dates))
     window = issue_window(dates, issue_hour_utc=settings.issue_hour_utc)
-    for table, frames in ((FORECASTS_PEAKS, peaks), (FORECASTS_RECIPES, recipes)):
+    for table, frames in ((FORECASTS_PEAKS, peaks), (FORECASTS_LIMITS, limits), (FORECASTS_RECIPES, recipes)):
         frame = pl.concat(frames)
         commit = lake.replace(table, frame, window=window, message=run_message(context))
-        yield report(commit, table, newest=frame.filter(pl.col("issued_at_utc") == pl.col("issued_at_utc").max()))
+        newest = frame.filter(pl.col("issued_at_utc") == pl.col("issued_at_utc").max())
+        yield report(commit, table, newest=likeliest_beyond(newest) if table is FORECASTS_LIMITS else newest)
 
 
 @dg.asset_check(asset=FORECASTS_LOAD.asset_key, name="every_meter_has_a_forecast", blocking=True)
@@ -167,6 +177,8 @@ def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
             description=description,
             deps=[
                 FORECASTS_LOAD.asset_key,
+                FORECASTS_PEAKS.asset_key,
+                FORECASTS_LIMITS.asset_key,
                 FORECASTS_RECIPES.asset_key,
                 dg.AssetDep(READINGS_INTERVAL.asset_key, partition_mapping=NEWEST_DATA_OF_DELIVERY),
             ],
@@ -176,8 +188,11 @@ def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
             (
                 FORECASTS_SKILL,
                 "Error of the published forecasts against readings and plain baselines, per node, rung and lead time. "
-                "The tables below are of the last four weeks. What each model version was worth in use is drawn in its "
-                "MLflow run, under `live/`.",
+                "`medians` are of the nodes on the nights of the run. `error_by_lead_time` (all meters together) and "
+                "`leaderboard` (by site, the 40 worst first) are of the last four weeks: a cell is the error as a "
+                "share of the energy and, in brackets, the skill over the better of last week and the mean of four "
+                "weeks. What each model version was worth is drawn in its MLflow run, under `live/` and "
+                "`leaderboard/`.",
             ),
             (FORECASTS_EVIDENCE, FORECASTS_EVIDENCE.description),
         )
@@ -199,21 +214,23 @@ def forecast_skill(
     compared = with_actuals(lake.read(FORECASTS_LOAD, window), readings=readings, meters=meters, sites=sites)
     skill = skill_of_compared(compared)
     others = skill_of_other_horizons(lake, context, readings=readings, meters=meters, sites=sites, settings=settings)
-    rows = pl.concat([skill, lead_skill(compared), *others])
+    peaks = with_actual_peaks(lake.read(FORECASTS_PEAKS, window), compared=compared, sites=sites)
+    limits = skill_of_limits(lake.read(FORECASTS_LIMITS, window), compared=compared, readings=readings, meters=meters)
+    rows = pl.concat([skill, lead_skill(compared), peak_skill(peaks), limits, *others])
     commit = lake.replace(FORECASTS_SKILL, rows, window=window, message=run_message(context))
-    medians = (
-        skill.group_by("model", "metric").agg(pl.col("value").median()).pivot("metric", index="model", values="value")
-    )
     recent = lake.read(FORECASTS_SKILL, window.padded(before=timedelta(weeks=_JUDGED_WEEKS)))
+    board = leaderboard(recent)
     yield report(
         commit,
         FORECASTS_SKILL,
-        medians=medians,
-        error_by_lead_time=dg.MetadataValue.md(markdown_of(by_lead_time(leaderboard(recent, portfolio=True)))),
-        leaderboard=dg.MetadataValue.md(markdown_of(leaderboard(recent))),
-        in_mlflow=_drawn_in_mlflow(registry, measured_in_use(compared)),
+        **medians_of(skill),
+        error_by_lead_time=table_of(table_of_board(leaderboard(recent, portfolio=True))),
+        leaderboard=table_of(table_of_board(board), rows=_MOST_PLACES),
+        peaks=peaks_in_weeks(recent),
+        chances_of_limits=reliability(recent),
+        in_mlflow=drawn_in_mlflow(registry, compared, board=board),
     )
-    evidence = evidence_of(compared, recipes=lake.read(FORECASTS_RECIPES, window), meters=meters)
+    evidence = evidence_of(compared, recipes=lake.read(FORECASTS_RECIPES, window), meters=meters, peaks=peaks)
     commit = lake.replace(FORECASTS_EVIDENCE, evidence, window=window, message=run_message(context))
     counted = evidence.group_by("statistic", "subject").agg(pl.col("slots").sum()).sort("statistic", "subject")
     yield report(commit, FORECASTS_EVIDENCE, counted=counted)
@@ -241,18 +258,6 @@ def skill_of_other_horizons(
     if ahead.height:
         days = {each.date(): each for each in issues.values()}
         yield skill_of_ahead(ahead, readings=readings, meters=meters, issues=days)
-
-
-def _drawn_in_mlflow(
-    registry: Registry, measured: Mapping[tuple[str, int], Mapping[datetime, Mapping[str, float]]]
-) -> str:
-    """Add what was measured to the versions' runs and return in words what was done; MLflow may be out of reach."""
-    try:
-        for (name, version), of_issues in measured.items():
-            registry.log_live(name, version=version, measured=of_issues)
-    except ModelError as error:
-        return f"not drawn: {error}"
-    return f"{sum(map(len, measured.values()))} nights of {len(measured)} model versions"
 
 
 @dg.asset_check(asset=FORECASTS_SKILL.asset_key, name="bands_cover_what_they_claim")

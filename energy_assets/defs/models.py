@@ -1,7 +1,7 @@
 """Models: trained on what the lake holds, judged on days they have not seen, registered in MLflow."""
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -80,7 +80,7 @@ def load_models(
         name = registered_name(commodity, interval_minutes=minutes)
         trained = train(group, spec=spec, seed=_SEED, threads=settings.threads, tuning_s=settings.training_tuning_s)
         if isinstance(trained, str):
-            rows.append({"model": name, "version": None, "alias": None, "why": trained})
+            rows.append({"model": name, "decision": "not trained", "why": trained})
             continue
         decision = decide(
             group,
@@ -104,8 +104,8 @@ def load_models(
     summary = pl.DataFrame(rows, infer_schema_length=None)
     return dg.MaterializeResult(
         metadata={
-            "models": table_of(summary),
-            "decisions": dg.MetadataValue.md(_decisions_text(rows)),
+            "models": table_of(summary.drop("why")),
+            "decisions": table_of(summary.select("model", decision="why")),
             "promoted": sum(decision.is_promoted for decision in decisions),
             "lake_snapshot": snapshot_id,
             "issues": len(issues),
@@ -207,11 +207,6 @@ def thinning_share(meters: pl.DataFrame, *, issues: int, rows: int) -> float:
     return min(1.0, rows / expected) if expected else 1.0
 
 
-def _decisions_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return in Markdown what became of each model."""
-    return "\n".join(f"- **{row['model']}** version {row['version']}: {row['why']}" for row in rows)
-
-
 def _classes(features: pl.DataFrame, meters: pl.DataFrame) -> list[tuple[tuple[str, int], pl.DataFrame]]:
     named = features.join(meters.select("meter_id", "commodity"), on="meter_id", how="left", maintain_order="left")
     groups = named.partition_by("commodity", "interval_minutes", as_dict=True, include_key=True)
@@ -242,15 +237,19 @@ def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: 
 
 def _summary(name: str, version: ModelVersion, trained: Trained, decision: Decision) -> dict[str, object]:
     model, last_week = trained.metrics["model"], trained.metrics.get("last_week", {})
+
+    def percent(share: float | None) -> str | None:
+        return None if share is None else f"{share:.1%}"
+
     return {
         "model": name,
         "version": version.version,
-        "alias": ", ".join(version.aliases),
-        "why": decision.verdict,
-        "nmae": model.get("nmae"),
-        "nmae_last_week": last_week.get("nmae"),
-        "coverage_80": model.get("coverage_80"),
+        "decision": "champion" if decision.is_promoted else "stays challenger",
+        "NMAE, unseen days": percent(model.get("nmae")),
+        "of last week": percent(last_week.get("nmae")),
+        "in 80 % band": percent(model.get("coverage_80")),
         "rows": trained.training_rows,
+        "why": decision.verdict,
     }
 
 

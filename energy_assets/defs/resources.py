@@ -35,8 +35,12 @@ def registry_from(chosen: Settings) -> Registry:
     """Return the registry that the settings describe."""
     folder = chosen.home / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
+    # A server keeps artifacts where it can show them itself; only a store that is opened directly needs a folder.
+    has_server = chosen.tracking_uri.startswith(("http://", "https://"))
     return Registry(
-        tracking_uri=chosen.tracking_uri, artifact_folder=folder / "artifacts", cache_folder=folder / "served"
+        tracking_uri=chosen.tracking_uri,
+        artifact_folder=None if has_server else folder / "artifacts",
+        cache_folder=folder / "served",
     )
 
 

@@ -105,28 +105,55 @@ def leaderboard(skill: pl.DataFrame, *, portfolio: bool = False) -> pl.DataFrame
     )
 
 
-def markdown_of(board: pl.DataFrame, *, rows: int = 60) -> str:
-    """Return a leaderboard as a Markdown table with shares in percent, at most `rows` long, and what was left out."""
-    if board.is_empty():
-        return "Nothing has been measured yet: readings of whole delivery days are wanted, and of the week before."
-    names = {"place": "site", **{name: name.replace("_", " ") for name in board.columns if name != "place"}}
-    lines = [f"| {' | '.join(names.values())} |", "|---" * len(names) + "|"]
-    for row in board.head(rows).iter_rows(named=True):
-        lines.append(f"| {' | '.join(_cell(name, row[name]) for name in names)} |")
-    if board.height > rows:
-        lines.append(f"\n{board.height - rows} more rows are in `forecasts.skill`, metrics `{_PREFIX}…`.")
-    return "\n".join(lines)
+def table_of_board(board: pl.DataFrame) -> pl.DataFrame:
+    """Return a leaderboard as a person reads it: a row per place, commodity and direction, a column per lead time.
+
+    A cell is the nmae of what was published and, in brackets, its skill over the best plain baseline; the worst first,
+    by mean skill, because these are what a person can do something about.
+    """
+    by = ["place", "commodity", "direction"]
+    gained = pl.when(pl.col("skill") >= 0).then(pl.lit(" (+")).otherwise(pl.lit(" (")) + _percent("skill") + pl.lit(")")
+    rows = board.with_columns(
+        cell=_percent(PUBLISHED, decimals=1) + gained.fill_null(""), horizon=pl.col("horizon").str.replace("_", "–")
+    )
+    whole = rows.group_by(by).agg(
+        pl.col("nights").max(), pl.col("coverage_80").mean(), mean_skill=pl.col("skill").mean()
+    )
+    wide = rows.pivot("horizon", index=by, values="cell", maintain_order=False)
+    found = wide.join(whole, on=by, validate="1:1").sort("mean_skill", *by, nulls_last=True)
+    horizons = rows["horizon"].unique().sort().to_list()
+    shown = pl.col("place").alias("site"), *by[1:], "nights", *horizons, _percent("coverage_80").alias("in 80 % band")
+    return found.select(shown)
 
 
-def by_lead_time(board: pl.DataFrame) -> pl.DataFrame:
-    """Return a leaderboard in the order of place, commodity, direction and lead time."""
-    return board.sort("place", "commodity", "direction", "horizon")
+def figures_of_board(board: pl.DataFrame) -> dict[str, float]:
+    """Return the figures of a leaderboard of one commodity by name, as an experiment tracker takes them.
+
+    `leaderboard/<place> <direction>/nmae_06_12h` and `…/skill_06_12h`.
+    """
+    return {
+        f"leaderboard/{row['place']} {row['direction']}/{metric}_{row['horizon']}": row[column]
+        for row in board.iter_rows(named=True)
+        for metric, column in (("nmae", PUBLISHED), ("skill", "skill"))
+        if row[column] is not None
+    }
 
 
-def _cell(name: str, value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:+.0%}" if name == "skill" else f"{value:.1%}"
-    return "–" if value is None else str(value).replace("_", "–") if name == "horizon" else str(value)
+def served_last(compared: pl.DataFrame) -> dict[tuple[str, int], str]:
+    """Return the commodity by registered model and version that served at the newest issue."""
+    newest = compared.filter(
+        pl.col("model_version").is_not_null(), pl.col("issued_at_utc") == pl.col("issued_at_utc").max()
+    )
+    found = {}
+    for served, commodity in newest.select("model_version", "commodity").unique().sort("model_version").iter_rows():
+        name, version = served.rsplit("/", 1)
+        found[name, int(version)] = commodity
+    return found
+
+
+def _percent(name: str, *, decimals: int = 0) -> pl.Expr:
+    rounded = (100 * pl.col(name)).round(decimals)
+    return (rounded if decimals else rounded.cast(pl.Int64)).cast(pl.String) + pl.lit(" %")
 
 
 def _slots(compared: pl.DataFrame) -> pl.DataFrame:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from energy_assets.errors import ModelError
 from energy_assets.models.archive import ARCHIVE_NAME, Model, fingerprint, read_archive
-from energy_assets.models.versions import UnresolvedModelError
+from energy_assets.models.versions import LoadedModel, UnresolvedModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,24 @@ def cached_archive(folder: Path, found: Found) -> Path | None:
     """Return the cached archive of a version if it is there and whole."""
     path = _archive_path(folder, found)
     return path if path.is_file() and fingerprint(path) == found.digest else None
+
+
+def loaded(
+    found: Found, *, folder: Path | None, fetch: Callable[[Found, Path], Path], notice: str | None
+) -> LoadedModel:
+    """Return a version in memory, from its cached archive or from the one that `fetch` puts into a folder.
+
+    Raises:
+        UnresolvedModelError: with reason `model_broken`, or what `fetch` raises.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = None if folder is None else cached_archive(folder, found)
+        if path is None:
+            path = fetch(found, Path(scratch))
+            if folder is not None:
+                keep_archive(folder, found, path)
+        variants = read_whole(path, found)
+    return LoadedModel(name=found.name, version=found.version, variants=variants, tags=found.tags, notice=notice)
 
 
 def read_whole(path: Path, found: Found) -> dict[str, Model]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from html import escape
 from itertools import groupby
 
+from energy_assets.features.matrix import FEATURE_GROUPS
 from energy_assets.models.promotion import Decision
 
 GATE_BASELINE = "last_week"
@@ -114,39 +115,102 @@ def card_page(text: str, *, plots: Mapping[str, bytes]) -> str:
 
 
 def card(name: str, *, facts: TrainingFacts, metrics: Metrics, verdict: str) -> str:
-    """Return the model card of a version in Markdown, as MLflow shows it beside the version."""
-    names = sorted({metric for values in metrics.values() for metric in values})
-    header = f"| method | {' | '.join(names)} | skill in {GATE_METRIC} |"
-    lines = [f"| {method} | {_cells(metrics, method, names)} |" for method in metrics]
-    parameters = ", ".join(f"{key} {value}" for key, value in facts.parameters.items()) or "defaults"
+    """Return the model card of a version in Markdown, as MLflow shows it beside the version.
+
+    Its first line is plain text: lists of versions show it as it is.
+    """
     return "\n".join(
         [
-            f"**{name}**: {facts.purpose}.",
+            headline(name, facts=facts, metrics=metrics),
             "",
-            f"Trained on {facts.training_rows:,} rows of {facts.meters:,} meters, "
-            f"{_window(facts.training_starts_at_utc, facts.training_ends_at_utc)} (UTC), "
-            f"from lake snapshot {facts.lake_snapshot_id} by commit `{facts.git_commit[:12]}`, seed {facts.seed}.",
+            f"**Decision**: {verdict}.",
             "",
-            f"Measured on days it has not seen, {_window(facts.unseen_starts_at_utc, facts.unseen_ends_at_utc)}: "
-            f"{verdict}.",
+            f"### On days it has not seen, {_days(facts.unseen_starts_at_utc, facts.unseen_ends_at_utc)}",
             "",
-            header,
-            "|---" * (len(names) + 2) + "|",
-            *lines,
+            *_metrics_table(metrics),
             "",
-            f"Parameters: {parameters}.",
+            "Errors are medians over meters, in percent of each meter's mean energy (RMSLE: of log(1 + kWh)); pinball "
+            "is the mean over q10, q50 and q90, rCRPS in percent of the range of the readings. Skill is 1 - error / "
+            "error of the other method, above 0 where this model is better.",
             "",
-            f"{len(facts.feature_columns)} features (`{facts.features_hash[:12]}`): "
-            f"{', '.join(facts.feature_columns)}.",
+            "### Where it comes from",
+            "",
+            f"- Data: {facts.training_rows:,} rows of {facts.meters:,} meters, "
+            f"{_days(facts.training_starts_at_utc, facts.training_ends_at_utc)} (UTC), lake snapshot "
+            f"{facts.lake_snapshot_id}, hash `{facts.data_hash[:12]}`",
+            f"- Code: commit `{facts.git_commit[:12]}`, seed {facts.seed}",
+            f"- Parameters: {', '.join(f'{key} {value}' for key, value in facts.parameters.items()) or 'defaults'}",
+            "",
+            f"### Its {len(facts.feature_columns)} features, hash `{facts.features_hash[:12]}`",
+            "",
+            *_features_list(facts.feature_columns),
         ]
     )
 
 
-def _cells(metrics: Metrics, method: str, names: list[str]) -> str:
-    values = [metrics[method].get(name) for name in names]
+def headline(name: str, *, facts: TrainingFacts, metrics: Metrics) -> str:
+    """Return in one line of plain text what a version is and how good it was on unseen days."""
+    ours, theirs = metrics.get("model", {}), metrics.get(GATE_BASELINE, {})
+    said = [f"{name}: {facts.purpose}"]
+    if GATE_METRIC in ours:
+        rival = f" (last week {theirs[GATE_METRIC]:.1%})" if GATE_METRIC in theirs else ""
+        said.append(f"NMAE {ours[GATE_METRIC]:.1%}{rival}")
+    if "coverage_80" in ours:
+        said.append(f"{ours['coverage_80']:.0%} in the 80 % band")
+    return "; ".join(said) + "."
+
+
+_SHOWN = {
+    "nmae": "NMAE",
+    "nrmse": "NRMSE",
+    "pinball": "pinball",
+    "crps": "CRPS",
+    "rcrps": "rCRPS",
+    "bias": "bias",
+    "rmsle": "RMSLE",
+    "coverage_80": "in 80 % band",
+    "coverage_90": "in 90 % band",
+}
+"""Names of metrics in the order in which a person reads them; others follow under their own."""
+_NO_SHARES = {"rmsle"}
+
+
+def _metrics_table(metrics: Metrics) -> list[str]:
+    present = {metric for values in metrics.values() for metric in values}
+    names = [*(name for name in _SHOWN if name in present), *sorted(present - set(_SHOWN))]
+    gate = _SHOWN[GATE_METRIC]
+    header = f"| method | {' | '.join(_SHOWN.get(name, name) for name in names)} | skill in {gate} against it |"
+    rows = [
+        f"| {_METHODS.get(method, method.replace('_', ' '))} | {_cells(metrics, method, names)} |" for method in metrics
+    ]
+    return [header, "|---|" + "---:|" * (len(names) + 1), *rows]
+
+
+_METHODS = {"model": "**this model**", "without_weather": "this model without weather"}
+
+
+def _cells(metrics: Metrics, method: str, names: Sequence[str]) -> str:
+    def cell(name: str) -> str:
+        value = metrics[method].get(name)
+        if value is None:
+            return ""
+        return f"{value:.1%}" if name in _SHOWN and name not in _NO_SHARES else f"{value:.4g}"
+
     gained = None if method == "model" else skill(metrics, baseline=method)
-    shown = ["" if value is None else f"{value:.4g}" for value in values]
-    return " | ".join([*shown, "" if gained is None else f"{gained:+.1%}"])
+    return " | ".join([*map(cell, names), "" if gained is None else f"{gained:+.1%}"])
+
+
+def _features_list(columns: Sequence[str]) -> list[str]:
+    """Return the features as a list in Markdown, one line a group."""
+    group_of = {name: group for group, names in FEATURE_GROUPS.items() for name in names}
+    groups: dict[str, list[str]] = {}
+    for name in columns:
+        groups.setdefault(group_of.get(name, "other"), []).append(name)
+    return [f"- {group}: {', '.join(f'`{name}`' for name in names)}" for group, names in groups.items()]
+
+
+def _days(starts_at_utc: datetime, ends_at_utc: datetime) -> str:
+    return f"{starts_at_utc:%Y-%m-%d} to {ends_at_utc:%Y-%m-%d}"
 
 
 def _window(starts_at_utc: datetime, ends_at_utc: datetime) -> str:
@@ -154,11 +218,20 @@ def _window(starts_at_utc: datetime, ends_at_utc: datetime) -> str:
 
 
 def _html_of(text: str) -> str:
-    """Return a card's Markdown, which knows paragraphs, one kind of table, `code` and **bold**, as HTML."""
+    """Return a card's Markdown, which knows headings, paragraphs, lists, tables, `code` and **bold**, as HTML."""
     blocks = (list(lines) for is_blank, lines in groupby(text.splitlines(), key=lambda line: not line) if not is_blank)
-    return "\n".join(
-        _table(block) if block[0].startswith("|") else f"<p>{_spans(' '.join(block))}</p>" for block in blocks
-    )
+    return "\n".join(map(_block, blocks))
+
+
+def _block(lines: Sequence[str]) -> str:
+    if lines[0].startswith("|"):
+        return _table(lines)
+    if lines[0].startswith("### "):
+        return f"<h3>{_spans(lines[0].removeprefix('### '))}</h3>"
+    if lines[0].startswith("- "):
+        items = "".join(f"<li>{_spans(line.removeprefix('- '))}</li>" for line in lines)
+        return f"<ul>{items}</ul>"
+    return f"<p>{_spans(' '.join(lines))}</p>"
 
 
 def _table(lines: Sequence[str]) -> str:

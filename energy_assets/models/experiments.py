@@ -5,12 +5,11 @@ Clusters, for one, are stored in the lake; MLflow keeps how they came about. Spe
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from energy_assets.models.registry import Registry
+from energy_assets.models.run_log import log_files
 
 
 def log_fit(
@@ -28,18 +27,14 @@ def log_fit(
     Raises:
         ModelError: the store refuses; UnresolvedModelError with `registry_unreachable`: it is not there.
     """
-    with registry._session() as client, tempfile.TemporaryDirectory() as scratch:
+    with registry._session() as client:
         run = client.create_run(_experiment(client, experiment, registry=registry), run_name=title, tags=dict(tags))
         run_id = str(run.info.run_id)
         for name, value in parameters.items():
             client.log_param(run_id, name, value)
         for name, figure in figures.items():
             client.log_metric(run_id, name, figure)
-        for name, content in files.items():
-            path = Path(scratch) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        client.log_artifacts(run_id, scratch)
+        log_files(client, run_id, files)
         client.set_terminated(run_id)
     return run_id
 

@@ -92,6 +92,15 @@ class Decision:
         return tags if self.is_promoted else {**tags, "not_promoted_because": self.verdict}
 
 
+def still_valid(decision: Decision, *, champion: int | None) -> Decision:
+    """Return the decision, or one against promotion where another version is champion than it was made against."""
+    rival = decision.evidence.rival if decision.evidence else None
+    if not decision.is_promoted or decision.is_first or rival == f"version {champion}":
+        return decision
+    verdict = f"stays challenger: better than {rival}, but version {champion} has become champion meanwhile"
+    return replace(decision, is_promoted=False, verdict=verdict)
+
+
 def decide(
     features: pl.DataFrame,
     *,

@@ -7,9 +7,9 @@ embedded store (`sqlite:///…`) and on a server; a version is resolved by its a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,22 +20,13 @@ from typing import Any
 import polars as pl
 
 from energy_assets.errors import ModelError
-from energy_assets.models import pyfunc
-from energy_assets.models.archive import ARCHIVE_NAME, FULL, Model, write_archive
-from energy_assets.models.cache import (
-    Found,
-    cached_archive,
-    drop_cached,
-    keep_archive,
-    last_known,
-    read_whole,
-    remember,
-)
-from energy_assets.models.card import Metrics, TrainingFacts, card, card_page, decision_by_metrics, flat_metrics
-from energy_assets.models.moved_store import EXPERIMENT, point_to_where_it_lies
-from energy_assets.models.promotion import Decision
+from energy_assets.models.archive import ARCHIVE_NAME, Model
+from energy_assets.models.cache import Found, drop_cached, last_known, loaded, remember
+from energy_assets.models.card import Metrics, TrainingFacts, card, decision_by_metrics
+from energy_assets.models.moved_store import point_to_where_it_lies
+from energy_assets.models.promotion import Decision, still_valid
 from energy_assets.models.retention import forget
-from energy_assets.models.signature import signature_of
+from energy_assets.models.run_log import experiment_id_of, log_files, log_over_days, log_training
 from energy_assets.models.store_probe import CLIENT_LIMITS, as_ours, shown, trouble_with_store
 from energy_assets.models.succession import about, crown, listed, promotions_of, versions_of
 from energy_assets.models.versions import (
@@ -54,8 +45,6 @@ __all__ = ["Alias", "LoadedModel", "ModelVersion", "Reason", "Registry", "Unreso
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _PRESENT = ("RESOURCE_ALREADY_EXISTS",)
-_EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
-_METRICS_A_CALL = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,31 +80,46 @@ class Registry:
             ModelError: the store refuses; UnresolvedModelError with `registry_unreachable`: it is not there.
         """
         with self._session() as client:
-            before = _version_of(client, name, "champion")
-            made = decision or decision_by_metrics(metrics, has_champion=before is not None)
-            text = card(name, facts=facts, metrics=metrics, verdict=made.verdict)
-            tags = facts.tags() | made.tags()
-            run_id, source, model_id, digest = self._log(
-                client, variants, facts=facts, metrics=metrics, plots=plots, example=input_example, text=text, name=name
+            import mlflow
+
+            made = decision or decision_by_metrics(
+                metrics, has_champion=_version_of(client, name, "champion") is not None
             )
-            tags["archive_sha256"] = digest
-            _found(lambda: client.create_registered_model(name, description=about(name)), but=_PRESENT)
-            created = client.create_model_version(
-                name, source=source, run_id=run_id, model_id=model_id, tags=tags, description=text
+            logged = log_training(
+                mlflow,
+                variants,
+                name=name,
+                experiment_id=experiment_id_of(mlflow, client, artifact_folder=self.artifact_folder),
+                facts=facts,
+                metrics=metrics,
+                plots=plots,
+                example=input_example,
+                text=card(name, facts=facts, metrics=metrics, verdict=made.verdict),
             )
-            aliases: tuple[Alias, ...] = ("challenger", "champion") if made.is_promoted else ("challenger",)
-            client.set_registered_model_alias(name, "challenger", created.version)
-            if made.is_promoted:
-                how: How = "evidence" if before is not None and not made.is_first else "first"
-                at_utc = datetime.fromtimestamp(created.creation_timestamp / 1000, tz=UTC)
-                version = client.get_model_version(name, created.version)
-                crown(client, name, version, before=before, how=how, reason=made.verdict, at_utc=at_utc)
+            with self._one_at_a_time():
+                before = _version_of(client, name, "champion")
+                made = still_valid(made, champion=None if before is None else int(before.version))
+                _found(lambda: client.create_registered_model(name, description=about(name)), but=_PRESENT)
+                created = client.create_model_version(
+                    name,
+                    source=logged.model_uri,
+                    run_id=logged.run_id,
+                    model_id=logged.model_id,
+                    tags=facts.tags() | made.tags() | {"archive_sha256": logged.archive_sha256},
+                    description=card(name, facts=facts, metrics=metrics, verdict=made.verdict),
+                )
+                client.set_registered_model_alias(name, "challenger", created.version)
+                if made.is_promoted:
+                    how: How = "evidence" if before is not None and not made.is_first else "first"
+                    at_utc = datetime.fromtimestamp(created.creation_timestamp / 1000, tz=UTC)
+                    version = client.get_model_version(name, created.version)
+                    crown(client, name, version, before=before, how=how, reason=made.verdict, at_utc=at_utc)
         return ModelVersion(
             name=name,
             version=int(created.version),
-            aliases=aliases,
-            not_promoted_because=tags.get("not_promoted_because"),
-            run_id=run_id,
+            aliases=("challenger", "champion") if made.is_promoted else ("challenger",),
+            not_promoted_because=None if made.is_promoted else made.verdict,
+            run_id=logged.run_id,
         )
 
     def promote(
@@ -127,19 +131,27 @@ class Registry:
         reason: str,
         how: How = "by hand",
         decision: Decision | None = None,
+        instead_of: int | None = None,
     ) -> Promotion | None:
         """Make a version champion and return the record; the champion before it is kept as `previous_champion`.
 
         A decision is kept with the version as its newest evidence. None where the version is champion already.
+        `instead_of` is the champion that the caller decided against; 0 for none.
 
         Raises:
-            ModelError: there is no such version.
+            ModelError: there is no such version, or another one became champion than the caller knew of.
         """
-        with self._session() as client:
+        with self._session() as client, self._one_at_a_time():
             client.get_model_version(name, str(version))
             before = _version_of(client, name, "champion")
-            if before is not None and int(before.version) == version:
+            present = 0 if before is None else int(before.version)
+            if present == version:
                 return None
+            if instead_of is not None and present != instead_of:
+                raise ModelError(
+                    f"{name}: version {present} became champion while version {version} was judged against "
+                    f"{f'version {instead_of}' if instead_of else 'the baselines'}; compare again."
+                )
             for key, value in (decision.tags() if decision else {}).items():
                 client.set_model_version_tag(name, str(version), key, value)
             found = client.get_model_version(name, str(version))
@@ -176,22 +188,24 @@ class Registry:
         with self._session() as client:
             return versions_of(client, name) if _exists(client, name) else []
 
-    def log_live(self, name: str, *, version: int, measured: Mapping[datetime, Mapping[str, float]]) -> None:
+    def log_live(
+        self,
+        name: str,
+        *,
+        version: int,
+        measured: Mapping[datetime, Mapping[str, float]],
+        files: Mapping[str, bytes | str] | None = None,
+    ) -> None:
         """Add to a version's run what was measured of it in use, by issue time; MLflow draws it over the days.
 
-        The same figures again change nothing; the step is the day since 1970.
+        The same figures again change nothing, and files replace those of the same name.
         """
         with self._session() as client:
             import mlflow
 
             run_id = client.get_model_version(name, str(version)).run_id
-            metrics = [
-                mlflow.entities.Metric(f"live/{metric}", value, int(at.timestamp() * 1000), at.toordinal() - _EPOCH_DAY)
-                for at, values in measured.items()
-                for metric, value in values.items()
-            ]
-            for start in range(0, len(metrics), _METRICS_A_CALL):
-                client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_CALL])
+            log_over_days(mlflow, client, run_id, measured)
+            log_files(client, run_id, files or {})
 
     def version(self, name: str, *, alias: Alias = "champion") -> int | None:
         """Return the version behind an alias, or None where the model or the alias does not exist."""
@@ -268,14 +282,7 @@ class Registry:
         )
 
     def _load(self, found: Found, *, notice: str | None) -> LoadedModel:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = None if self.cache_folder is None else cached_archive(self.cache_folder, found)
-            if path is None:
-                path = self._fetch(found, Path(scratch))
-                if self.cache_folder is not None:
-                    keep_archive(self.cache_folder, found, path)
-            variants = read_whole(path, found)
-        return LoadedModel(name=found.name, version=found.version, variants=variants, tags=found.tags, notice=notice)
+        return loaded(found, folder=self.cache_folder, fetch=self._fetch, notice=notice)
 
     def _fetch(self, found: Found, scratch: Path) -> Path:
         with self._session():
@@ -299,60 +306,17 @@ class Registry:
             )
         return path
 
-    def _log(
-        self,
-        client: Any,
-        variants: Mapping[str, Model],
-        *,
-        facts: TrainingFacts,
-        metrics: Metrics,
-        plots: Mapping[str, bytes],
-        example: pl.DataFrame,
-        text: str,
-        name: str,
-    ) -> tuple[str, str, str, str]:
-        """Log one run with its model and return run id, model URI, model id and the archive's SHA-256."""
-        import mlflow
-
-        title = f"{name} to {facts.training_ends_at_utc:%Y-%m-%d}"
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / ARCHIVE_NAME
-            digest = write_archive(variants, path)
-            predicted = variants[FULL].predict(example)
-            with mlflow.start_run(experiment_id=self._experiment(client), run_name=title) as run:
-                logged = mlflow.pyfunc.log_model(
-                    name=name,
-                    loader_module=pyfunc.__name__,
-                    data_path=str(path),
-                    signature=signature_of(example, predicted),
-                    input_example=pyfunc.to_wire(example),
-                    pip_requirements=pyfunc.requirements(),
-                )
-                mlflow.log_params(dict(facts.parameters))
-                mlflow.log_metrics(flat_metrics(metrics), model_id=logged.model_id)
-                mlflow.set_tags(facts.tags() | {"registered_model": name, "mlflow.note.content": text})
-                mlflow.log_text(text, "model_card.md")
-                mlflow.log_text(card_page(text, plots=plots), "model_card.html")
-                for file, content in plots.items():
-                    picture = Path(scratch) / file
-                    picture.write_bytes(content)
-                    mlflow.log_artifact(str(picture), "plots")
-        return run.info.run_id, logged.model_uri, logged.model_id, digest
-
-    def _experiment(self, client: Any) -> str:
-        from mlflow.exceptions import MlflowException
-
-        location = None
-        if self.artifact_folder is not None:
-            self.artifact_folder.mkdir(parents=True, exist_ok=True)
-            location = self.artifact_folder.resolve().as_uri()
-        known = client.get_experiment_by_name(EXPERIMENT)
-        if known is None:
-            try:
-                return str(client.create_experiment(EXPERIMENT, artifact_location=location))
-            except MlflowException:  # another process made it in between; if not, the next line fails
-                known = client.get_experiment_by_name(EXPERIMENT)
-        return str(known.experiment_id)
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Wait until no other process of this home changes who is champion; registries of other homes are not seen."""
+        folder = self.cache_folder or self.artifact_folder
+        if folder is None:
+            yield
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".champions.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Any]:

@@ -41,9 +41,18 @@ def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason
     if how != "forced" and "not_promoted_because" in tags:
         client.delete_model_version_tag(name, version.version, "not_promoted_because")
     client.set_model_version_tag(name, version.version, "champion_since", f"{at_utc:%Y-%m-%d %H:%M}")
+    client.set_registered_model_tag(name, "champion", _shown_beside_the_name(client, version, at_utc=at_utc))
     client.set_model_version_tag(name, version.version, "champion_because", reason)
     client.update_registered_model(name, description="\n".join([about(name), "", *_told(record)]))
     return promotion
+
+
+def _shown_beside_the_name(client: Any, version: Any, *, at_utc: datetime) -> str:
+    """Return what the list of models shows of a champion: since when, and how good it was on unseen days."""
+    metrics = client.get_run(version.run_id).data.metrics if version.run_id else {}
+    shares = {"NMAE": metrics.get("nmae"), "in 80 % band": metrics.get("coverage_80")}
+    said = [f"{name} {value:.1%}" for name, value in shares.items() if value is not None]
+    return ", ".join([f"version {version.version} since {at_utc:%Y-%m-%d}", *said])
 
 
 def _told(record: Sequence[Promotion]) -> list[str]:

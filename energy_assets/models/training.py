@@ -27,7 +27,7 @@ _LEAST_TRAINING_ROWS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Variants ready to register, their metrics on unseen issues, and predictions of those for plots."""
+    """Variants ready to register, their metrics on unseen issues, and what they and plain baselines said of these."""
 
     variants: Mapping[str, Model]
     spec: ModelSpec
@@ -67,7 +67,8 @@ def train(features: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int, t
     else:
         full = plain = fit(seen, spec=spare, seed=seed, threads=threads)
     variants: dict[str, Model] = {FULL: full, WITHOUT_WEATHER: plain}
-    predicted = _beside_actual(unseen, variants[FULL])
+    rivals = unseen.select(last_week="lag_7d_kwh", mean_4_weeks="weeks_4_mean_kwh")
+    predicted = _beside_actual(unseen, variants[FULL]).hstack(rivals)
     methods = {
         "model": predicted,
         "without_weather": _beside_actual(unseen, variants[WITHOUT_WEATHER]),

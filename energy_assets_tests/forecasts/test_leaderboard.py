@@ -8,9 +8,19 @@ import polars as pl
 import pytest
 
 from energy_assets.defs.forecasts import bands_cover_what_they_claim
+from energy_assets.defs.live_skill import medians_of
 from energy_assets.forecasts.actuals import with_actuals
-from energy_assets.forecasts.leaderboard import by_lead_time, lead_skill, leaderboard, markdown_of, measured_in_use
+from energy_assets.forecasts.leaderboard import (
+    figures_of_board,
+    lead_skill,
+    leaderboard,
+    measured_in_use,
+    served_last,
+    table_of_board,
+)
+from energy_assets.forecasts.skill import skill_of_compared
 from energy_assets.lake import Lake
+from energy_assets.models.plots import board_plot
 from energy_assets_tests.forecasts import portfolio as given
 from energy_assets_tests.forecasts.test_skill import constant_forecast, hourly, metric
 
@@ -72,11 +82,40 @@ def test_the_board_is_the_median_of_the_nights_with_the_best_skill_first() -> No
     # 0.1 against 0.4 where last week and the mean of the known weeks are the same; 0.1 against 0.05.
     assert board["skill"].to_list() == pytest.approx([0.75, -1.0])
     assert leaderboard(skill, portfolio=True)["place"].unique().to_list() == ["portfolio"]
-    text = markdown_of(by_lead_time(board))
-    assert text.splitlines()[0].startswith("| site | commodity | direction | horizon | nights | published |")
-    assert f"| {SITE} | electricity | consumption | 00–06h | 3 | 10.0% | 40.0% | 40.0% | 100.0% | +75% |" in text
-    assert "1 more rows" in markdown_of(board, rows=1)
-    assert "Nothing has been measured" in markdown_of(board.clear())
+    assert table_of_board(board).rows(named=True) == [
+        {
+            "site": SITE,
+            "commodity": "electricity",
+            "direction": "consumption",
+            "nights": 3,
+            "00–06h": "10.0 % (+75 %)",
+            "06–12h": "10.0 % (-100 %)",
+            "in 80 % band": "50 %",
+        }
+    ]
+    assert figures_of_board(board) == pytest.approx(
+        {
+            f"leaderboard/{SITE} consumption/{name}": value
+            for name, value in (
+                ("nmae_00_06h", 0.1),
+                ("skill_00_06h", 0.75),
+                ("nmae_06_12h", 0.1),
+                ("skill_06_12h", -1),
+            )
+        }
+    )
+    assert table_of_board(board.clear()).is_empty()
+
+
+def test_the_board_is_drawn_for_the_versions_that_served_last() -> None:
+    rows = compared(medians=[11.0] * 6, actual=[10.0] * 6, week_ago=[14.0] * 6, nights=2)
+    assert served_last(rows) == {("load-electricity-60min", 4): "electricity"}
+    picture = board_plot(leaderboard(lead_skill(rows)))
+    assert picture.startswith(b"\x89PNG")
+    figures = medians_of(skill_of_compared(rows))
+    assert figures["nmae"] == pytest.approx(0.1)
+    assert figures["medians"]["method"].to_list()[0] == "published"  # type: ignore[index]
+    assert medians_of(skill_of_compared(rows.clear()))["medians"].startswith("nothing was measured")  # type: ignore[attr-defined]
 
 
 def test_what_a_version_was_worth_in_use() -> None:

@@ -202,14 +202,15 @@ def test_measured_error_in_use_is_drawn_over_the_days_and_the_same_again_changes
     import mlflow
 
     registry = at(store)
-    measured = {T0: {"nmae": 0.1, "coverage_80": 0.8}, T0 + timedelta(days=1): {"nmae": 0.2}}
+    measured = {T0: {"live/nmae": 0.1, "live/coverage_80": 0.8}, T0 + timedelta(days=1): {"live/nmae": 0.2}}
     for _ in range(2):
-        registry.log_live(NAME, version=1, measured=measured)
+        registry.log_live(NAME, version=1, measured=measured, files={"leaderboard/leaderboard.csv": "site"})
     client = mlflow.MlflowClient(tracking_uri=registry.tracking_uri, registry_uri=registry.tracking_uri)
     run_id = client.get_model_version(NAME, "1").run_id
     history = sorted((each.step, each.value) for each in client.get_metric_history(run_id, "live/nmae"))
     day = (T0.date() - date(1970, 1, 1)).days
     assert history == [(day, 0.1), (day + 1, 0.2)]
+    assert [item.path for item in client.list_artifacts(run_id, "leaderboard")] == ["leaderboard/leaderboard.csv"]
 
 
 @pytest.mark.parametrize("way", [pytest.param("move", id="moved"), pytest.param("copytree", id="copied")])
@@ -241,8 +242,11 @@ def test_a_store_elsewhere_than_its_artifacts_is_left_alone(tmp_path: Path):
 
 def test_the_card_is_also_a_page_with_its_plots():
     page = card_page(card(NAME, facts=FACTS, metrics=GOOD, verdict="a < b"), plots={"skill.png": b"png"})
-    assert "<b>load-electricity-60min</b>" in page
-    assert "<td>last_week</td><td></td><td>0.1</td><td>+20.0%</td>" in page
+    assert "<p>load-electricity-60min: quantiles of energy" in page
+    assert "<td><b>this model</b></td><td>8.0%</td><td>79.0%</td><td></td>" in page
+    assert "<td>last week</td><td>10.0%</td><td></td><td>+20.0%</td>" in page
+    assert "<h3>Where it comes from</h3>" in page
+    assert "<li>weather: <code>temperature_c</code></li>" in page
     assert "a &lt; b" in page
     assert 'src="data:image/png;base64,cG5n"' in page
     assert "**" not in page
@@ -261,8 +265,17 @@ def test_mlflow_serves_the_same_numbers_and_shows_card_metrics_and_plots(store: 
     registry = at(store)
     client = mlflow.MlflowClient(tracking_uri=registry.tracking_uri, registry_uri=registry.tracking_uri)
     version = client.get_model_version(NAME, "3")
-    assert version.description.startswith("**load-electricity-60min**")
+    assert version.description.splitlines()[0] == (
+        "load-electricity-60min: quantiles of energy per interval for the delivery day, kWh; NMAE 8.0% (last week "
+        "10.0%); 79% in the 80 % band."
+    )
     run = client.get_run(version.run_id)
+    assert run.info.run_name == "2026-02-15 electricity-60min"
+    assert [(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs] == [
+        ("lake snapshot 17", "cafe")
+    ]
+    kinds = {each.name: each.tags.get("mlflow.experimentKind") for each in client.search_experiments()}
+    assert kinds == {"load forecasts": "custom_model_development"}  # and no empty experiment Default
     assert run.data.metrics == pytest.approx(
         {"nmae": 0.08, "coverage_80": 0.79, "last_week/nmae": 0.10, "skill/last_week": 0.2}
     )
@@ -355,11 +368,62 @@ def test_skill_and_gate_agree(metrics: dict[str, dict[str, float]], expected: fl
 
 
 def test_card_shows_every_method_and_metric():
-    text = card(NAME, facts=FACTS, metrics=GOOD, verdict="challenger")
-    assert "| method | coverage_80 | nmae | skill in nmae |" in text
-    assert "| model | 0.79 | 0.08 |  |" in text
-    assert "| last_week |  | 0.1 | +20.0% |" in text
+    text = card(NAME, facts=FACTS, metrics={**GOOD, "own": {"gain": 0.25}}, verdict="challenger")
+    assert "| method | NMAE | in 80 % band | gain | skill in NMAE against it |" in text
+    assert "| **this model** | 8.0% | 79.0% |  |  |" in text
+    assert "| last week | 10.0% |  |  | +20.0% |" in text
+    assert "| own |  |  | 0.25 |  |" in text
+    assert "- other: `hour`" in text
     assert set(flat_metrics(GOOD)) == {"nmae", "coverage_80", "last_week/nmae", "skill/last_week"}
+
+
+def test_who_judged_against_another_champion_does_not_promote(store: Path):
+    """Two people compare at the same time: the second to decide had compared with a champion that is none any more."""
+    registry = at(store)
+    name = registered_name("gas", interval_minutes=60)
+    for level in (1.0, 2.0, 3.0):
+        register(registry, level, GOOD, name)
+    registry.promote(name, 2, now=T0, reason="first", instead_of=1)
+    with pytest.raises(ModelError, match="version 2 became champion while version 3 was judged against version 1"):
+        registry.promote(name, 3, now=T0, reason="second", instead_of=1)
+    evidence = Evidence(
+        rival="version 1",
+        metric="pinball",
+        skill=Skill(value=0.05, low=0.02, high=0.08),
+        coverage=0.79,
+        rival_coverage=0.75,
+        starts_at_utc=T0,
+        ends_at_utc=T0,
+        days=14,
+        meters=2,
+    )
+    late = Decision(is_promoted=True, is_first=False, verdict="champion: better", evidence=evidence)
+    made = register(registry, 4.0, GOOD, name, decision=late)
+    assert made.aliases == ("challenger",)
+    assert "version 2 has become champion meanwhile" in str(made.not_promoted_because)
+    assert registry.version(name) == 2
+
+
+def test_promotions_at_the_same_time_are_all_recorded(store: Path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    registry = at(store)
+    name = registered_name("water", interval_minutes=60)
+    for level in (1.0, 2.0, 3.0, 4.0, 5.0):
+        register(registry, level, GOOD, name)
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda each: registry.promote(name, each, now=T0, reason=f"{each}"), (2, 3, 4, 5)))
+    record = [(each.previous, each.version) for each in registry.promotions(name)]
+    assert len(record) == 5
+    assert {each.version for each in done if each} == {2, 3, 4, 5}
+    # Each took over from the one before, and who is champion is whom the record names last.
+    followed = dict(record)
+    order = [followed[None]]
+    while order[-1] in followed:
+        order.append(followed[order[-1]])
+    assert len(order) == 5
+    assert registry.version(name) == order[-1]
+    assert registry.version(name, alias="previous_champion") == order[-2]
 
 
 def _closed_port() -> int:
