@@ -18,6 +18,7 @@ from energy_assets.defs import (
     ranker,
     readings,
     settlement,
+    sums,
     weather,
     wholesale,
 )
@@ -32,6 +33,7 @@ _CHECKED = (
     features,
     models,
     forecasts,
+    sums,
     horizons,
     drift,
     anomalies,

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     issue_hour_utc: Annotated[int, Field(ge=0, le=23)] = Field(
         0, description="Hour of the day before delivery at which forecasts are issued; nothing known later is used."
     )
+    portfolio_limit_kw: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Power that the portfolio may draw or feed in: its chance is told per slot. Default: none."
+    )
     nightly_cron: str = Field("30 2 * * *", description="When the nightly job runs, in the platform's time zone.")
     retrain_cron: str = Field("0 4 * * 0", description="When models are retrained, in the platform's time zone.")
     calendar_folder: Path | None = Field(

@@ -8,6 +8,7 @@ from energy_assets.contracts.features import FEATURES_LOAD
 from energy_assets.contracts.forecasts import (
     FORECASTS_AHEAD,
     FORECASTS_EVIDENCE,
+    FORECASTS_LIMITS,
     FORECASTS_LOAD,
     FORECASTS_OUTLOOK,
     FORECASTS_PEAKS,
@@ -81,6 +82,7 @@ TABLES: tuple[Table, ...] = (
     FEATURES_LOAD,
     FORECASTS_LOAD,
     FORECASTS_PEAKS,
+    FORECASTS_LIMITS,
     FORECASTS_RECIPES,
     FORECASTS_EVIDENCE,
     FORECASTS_SKILL,
@@ -121,6 +123,7 @@ __all__ = [
     "FEATURES_LOAD",
     "FORECASTS_AHEAD",
     "FORECASTS_EVIDENCE",
+    "FORECASTS_LIMITS",
     "FORECASTS_LOAD",
     "FORECASTS_OUTLOOK",
     "FORECASTS_PEAKS",

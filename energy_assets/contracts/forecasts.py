@@ -98,6 +98,26 @@ FORECASTS_PEAKS = Table(
     row_rules=(_IN_ORDER,),
 )
 
+FORECASTS_LIMITS = Table(
+    schema="forecasts",
+    name="limits",
+    description="How likely each slot's load is beyond what the connection of a premise, site or portfolio carries.",
+    columns=(
+        text("node_id", "Node, as in forecasts.load; of electricity the net load"),
+        time("issued_at_utc", "Issue of the forecasts"),
+        time("starts_at_utc", "Start of the slot"),
+        integer("interval_minutes", "Length of the slot", 1, "the finest cadence we keep"),
+        number("limit_kw", "What the connection carries, either way, as it was stated at the issue", 0),
+        number("probability", "Share of the joint scenarios whose mean power is above the limit", 0, 1, "a share"),
+        number("probability_fed_in", "Share that feeds in more than the limit", 0, 1, "a share"),
+    ),
+    key=("node_id", "issued_at_utc", "starts_at_utc"),
+    window_column="issued_at_utc",
+    partitioned_by=("year(issued_at_utc)", "month(issued_at_utc)"),
+    sorted_by=("node_id", "issued_at_utc", "starts_at_utc"),
+    row_rules=(("a load cannot be beyond both limits", "probability + probability_fed_in > 1.000001"),),
+)
+
 FORECASTS_RECIPES = Table(
     schema="forecasts",
     name="recipes",
@@ -107,9 +127,14 @@ FORECASTS_RECIPES = Table(
         text(
             "parameter",
             "seed, scenarios; across_portfolio, within_site, within_premise, hour_to_hour, lasting: correlations; "
-            "centre: share of the way from median to mean; widening: factor on the bands",
+            "centre: share of the way from median to mean; widening: factor on the bands; peak_shift (half-bands) and "
+            "peak_widening: of the highest load of a day",
         ),
-        text("subject", "Kind (`<commodity>|<direction>`), or rung of the ladder for widening; `all` for the rest"),
+        text(
+            "subject",
+            "Kind (`<commodity>|<direction>`), rung of the ladder for widening, `<level>|<kind>` for peaks; `all` for "
+            "the rest",
+        ),
         number("value", "Value"),
     ),
     key=("issued_at_utc", "parameter", "subject"),
@@ -124,7 +149,7 @@ FORECASTS_EVIDENCE = Table(
     columns=(
         time("issued_at_utc", "Issue of the forecasts that were measured"),
         text("statistic", "What was counted; `energy_assets.forecasts.learning` says how each is read"),
-        text("subject", "Kind (`<commodity>|<direction>`) or rung of the ladder"),
+        text("subject", "Kind (`<commodity>|<direction>`), rung of the ladder, or `<level>|<kind>` of peaks"),
         integer("bin", "Class of the value, or place in the grid of what is tried"),
         integer("slots", "Slots counted", 0, "a count"),
         number("total", "Sum over these slots"),
@@ -146,7 +171,9 @@ FORECASTS_SKILL = Table(
         text(
             "metric",
             "nmae, nrmse, pinball, coverage_80, bias, skill_last_week; of a site's or the portfolio's meters by lead "
-            "time, `meters_nmae_06_12h` and `meters_coverage_80_06_12h`",
+            "time, `meters_nmae_06_12h` and `meters_coverage_80_06_12h`; of the day's peak `peak_nmae`, `peak_bias`, "
+            "`peak_coverage_80`; of `forecasts.limits` by level `limits_brier`, and by class of probability "
+            "`limits_slots_05_20`, `limits_expected_05_20`, `limits_observed_05_20`",
         ),
         number("value", "Value of the metric; shares, not percent"),
     ),

@@ -32,7 +32,7 @@ _SETTLEMENT_KEYS = ("settlement/days", "settlement/pools", "settlement/statement
 # Without partitions: what hangs on the newest of everything. The night makes them once, with the delivery.
 _STANDING_KEYS = ("settlement/to_date", "ledger/entries", "ledger/checkpoints")
 _DELIVERY_KEYS = (
-    *("features/load", "forecasts/load", "forecasts/peaks", "forecasts/recipes"),
+    *("features/load", "forecasts/load", "forecasts/peaks", "forecasts/limits", "forecasts/recipes"),
     *("prices/wholesale", "prices/wholesale_members"),
     *("prices/curves", "prices/days", "prices/horizon"),
     *("ledger/price_ledger", "ledger/promotion_ledger", "marts/outlook"),

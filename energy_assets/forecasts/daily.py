@@ -15,6 +15,7 @@ from energy_assets.forecasts.first_days import first_days
 from energy_assets.forecasts.hierarchy import aggregate
 from energy_assets.forecasts.ladder import Champion, Widening, forecast_meters
 from energy_assets.forecasts.learning import Learned, recipe_of
+from energy_assets.forecasts.limits import limits_of
 from energy_assets.forecasts.slots import delivery_slots
 from energy_assets.forecasts.standing import standing
 
@@ -24,10 +25,11 @@ NOTHING_LEARNED = Learned()
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One issue: rows of `forecasts.load`, `forecasts.peaks` and `forecasts.recipes`."""
+    """One issue: rows of `forecasts.load`, `forecasts.peaks`, `forecasts.limits` and `forecasts.recipes`."""
 
     rows: pl.DataFrame
     peaks: pl.DataFrame
+    limits: pl.DataFrame
     recipe: pl.DataFrame
 
 
@@ -44,6 +46,7 @@ def forecast_delivery(
     seed: int,
     learned: Learned = NOTHING_LEARNED,
     peer_groups: pl.DataFrame | None = None,
+    portfolio_limit_kw: float | None = None,
 ) -> Delivery:
     """Return the forecast of one issue: every meter in service, premise, site and the portfolio.
 
@@ -60,6 +63,7 @@ def forecast_delivery(
         learned: widths, centre and dependence, as `learning.learned_from` finds them in what was measured by then.
         peer_groups: meter_id and peer_group, as `profiles.newcomers` knows them; a meter without one has the peers
             that its premise's use gives it.
+        portfolio_limit_kw: what the portfolio as a whole may draw or feed in, if anything.
     """
     rows = forecast_issue(
         features,
@@ -74,10 +78,25 @@ def forecast_delivery(
         peer_groups=peer_groups,
     )
     rows = centred(rows, shares=learned.centre)
-    sums = aggregate(rows, meters=meters, sites=sites, dependence=learned.dependence, seed=seed)
+    sums = aggregate(
+        rows,
+        meters=meters,
+        sites=sites,
+        dependence=learned.dependence,
+        peaks=learned.peaks,
+        limits_kw=limits_of(
+            meters=meters,
+            premises=premises,
+            sites=sites,
+            issued_at_utc=issued_at_utc,
+            portfolio_limit_kw=portfolio_limit_kw,
+        ),
+        seed=seed,
+    )
     return Delivery(
         rows=pl.concat([rows, sums.rows]),
         peaks=sums.peaks,
+        limits=sums.limits,
         recipe=recipe_of(learned, issued_at_utc=issued_at_utc, seed=seed),
     )
 

@@ -1,4 +1,4 @@
-"""What measured issues say of bands, centre and dependence: counts that `learning` pools over weeks.
+"""What measured issues say of bands, centre, dependence and peaks: counts that `learning` pools over weeks.
 
 Errors are counted as they were before the issue's own recipe was applied, so that each night learns anew how far to
 go, and not how far beyond the last one.
@@ -14,6 +14,7 @@ from energy_assets.contracts import FORECASTS_EVIDENCE
 from energy_assets.forecasts.centre import KIND, mean_of_quantiles, median_before
 from energy_assets.forecasts.learning import BIN_STEP, BINS, CENTRES, CORRELATIONS
 from energy_assets.forecasts.nodes import PORTFOLIO
+from energy_assets.forecasts.peak_learning import peak_evidence
 from energy_assets.forecasts.scenarios import Dependence
 
 _SCORE_80 = 1.2815516
@@ -25,11 +26,14 @@ _ISSUE = "issued_at_utc"
 _SLOT = (_ISSUE, "kind", "starts_at_utc")
 
 
-def evidence_of(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
+def evidence_of(
+    compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.DataFrame, peaks: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Return rows of `forecasts.evidence` of the issues in `compared`.
 
     `compared` is what `actuals.with_actuals` returns, `recipes` the rows of `forecasts.recipes` of these issues; an
-    issue without any was made with nothing applied. `meters` follows its contract.
+    issue without any was made with nothing applied. `meters` follows its contract. `peaks` is what
+    `peak_learning.with_actual_peaks` returns.
     """
     issued = _with_recipe(compared, recipes=recipes, meters=meters)
     rows = issued.filter(pl.col("actual_kwh").is_not_null())
@@ -45,6 +49,8 @@ def evidence_of(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.Dat
         _covered_portfolio(sites, compared),
         _hour_to_hour(rows),
     ]
+    if peaks is not None:
+        parts.append(peak_evidence(peaks, recipes=recipes))
     schema = FORECASTS_EVIDENCE.polars_schema
     made = pl.concat(part.select(pl.col(name).cast(dtype) for name, dtype in schema.items()) for part in parts)
     # The order of addition decides the last digits, and is not always the same.

@@ -14,9 +14,11 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
-from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_PEAKS, QUANTILE_COLUMNS, UTC_TIME
+from energy_assets.contracts import FORECASTS_LIMITS, FORECASTS_LOAD, FORECASTS_PEAKS, QUANTILE_COLUMNS, UTC_TIME
 from energy_assets.errors import ContractError
-from energy_assets.forecasts.nodes import NET, NET_COMMODITY, memberships, node_id
+from energy_assets.forecasts.limits import NO_LIMITS, chances_of
+from energy_assets.forecasts.nodes import NET, NET_COMMODITY, memberships, node_id, zone_of_node
+from energy_assets.forecasts.peak_learning import AS_DRAWN, PeakCorrection, subject_of
 from energy_assets.forecasts.peaks import DayPeaks, DaySlots, day_slots, peaks_of, rows_of
 from energy_assets.forecasts.sampling import MICROSECONDS, Summed, axis_of, dense_of, summed
 from energy_assets.forecasts.scenarios import SCENARIOS, Dependence, Draw
@@ -27,10 +29,11 @@ _NODE = ("node_kind", "site_id", "commodity", "direction")
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """The nodes above the meters of one issue: rows of `forecasts.load`, and of `forecasts.peaks`."""
+    """The nodes above the meters of one issue: rows of `forecasts.load`, `forecasts.peaks` and `forecasts.limits`."""
 
     rows: pl.DataFrame
     peaks: pl.DataFrame
+    limits: pl.DataFrame
 
 
 def aggregate(
@@ -39,20 +42,23 @@ def aggregate(
     meters: pl.DataFrame,
     sites: pl.DataFrame | None = None,
     dependence: Mapping[str, Dependence] | None = None,
+    peaks: Mapping[str, PeakCorrection] | None = None,
+    limits_kw: Mapping[str, float] | None = None,
     seed: int,
     scenarios: int = SCENARIOS,
 ) -> Aggregate:
     """Return every node above the meters of one issue time.
 
     `forecasts` holds meter rows of one `issued_at_utc`; `meters` and `sites` follow their contracts; a place without a
-    site in `sites` has its days in UTC. `dependence` is by kind, `<commodity>|<direction>`. Deterministic by `seed` and
-    independent of the order of rows. `scenarios` is even.
+    site in `sites` has its days in UTC. As learned are `dependence` by kind, `<commodity>|<direction>`, and `peaks` by
+    level and kind; `limits_kw` is by node. Deterministic by `seed` and independent of the order of rows. `scenarios` is
+    even.
 
     Raises:
         ContractError: a forecast's meter is not registered, or an interval does not divide the coarser one of its node.
     """
     if forecasts.is_empty():
-        return Aggregate(rows=FORECASTS_LOAD.empty(), peaks=FORECASTS_PEAKS.empty())
+        return Aggregate(rows=FORECASTS_LOAD.empty(), peaks=FORECASTS_PEAKS.empty(), limits=FORECASTS_LIMITS.empty())
     members = members_of(forecasts, meters=meters)
     reasons = forecasts["reason"].unique().sort()
     codes = pl.DataFrame({"reason": reasons, "code": range(reasons.len())}, schema_overrides={"code": pl.Int64})
@@ -64,13 +70,22 @@ def aggregate(
     draw = Draw(seed=seed, axis=axis, dependence=dependence or {}, scenarios=scenarios)
     zones = dict(sites.select("site_id", "timezone").iter_rows()) if sites is not None else {}
     about = members.select("node_id", *_NODE).unique("node_id", maintain_order=True)
-    zone_of = {node: _zone(site, zones) for node, site in about.select("node_id", "site_id").iter_rows()}
+    zone_of = {node: zone_of_node(site, zones) for node, site in about.select("node_id", "site_id").iter_rows()}
+    subjects = {
+        node: subject_of(level, commodity=commodity, direction=direction)
+        for node, level, commodity, direction in about.select(
+            "node_id", "node_kind", "commodity", "direction"
+        ).iter_rows()
+    }
+    correction_of = {node: (peaks or {}).get(subject, AS_DRAWN) for node, subject in subjects.items()}
     rows: list[pl.DataFrame] = []
-    peaks: list[DayPeaks] = []
+    highest: list[DayPeaks] = []
+    chances = [NO_LIMITS]
     for _, of_commodity in sorted(members.partition_by("commodity", as_dict=True).items(), key=str):
         for nodes in summed(of_commodity, dense=dense, draw=draw):
             rows.append(_rows(nodes, start=axis.start))
-            peaks += _peaks(nodes, start=axis.start, zone_of=zone_of)
+            highest += _peaks(nodes, start=axis.start, zone_of=zone_of, correction_of=correction_of)
+            chances.append(chances_of(nodes, start=axis.start, limits_kw=limits_kw or {}))
     issued, fingerprint = forecasts.select("issued_at_utc", "features_hash").row(0)
     made = (
         pl.concat(rows)
@@ -84,10 +99,11 @@ def aggregate(
             model_version=pl.lit(None, pl.String),
         )
     )
-    highest = rows_of(peaks).with_columns(issued_at_utc=pl.lit(issued, UTC_TIME))
+    at = pl.lit(issued, UTC_TIME).alias("issued_at_utc")
     return Aggregate(
         rows=FORECASTS_LOAD.conform(made.select(FORECASTS_LOAD.column_names).sort("node_id", "starts_at_utc")),
-        peaks=FORECASTS_PEAKS.conform(highest.sort("node_id", "local_date")),
+        peaks=FORECASTS_PEAKS.conform(rows_of(highest).with_columns(at).sort("node_id", "local_date")),
+        limits=FORECASTS_LIMITS.conform(pl.concat(chances).with_columns(at).sort("node_id", "starts_at_utc")),
     )
 
 
@@ -128,13 +144,6 @@ def net_load(forecasts: pl.DataFrame, *, zone_id: str) -> pl.DataFrame:
     )
 
 
-def _zone(site_id: str | None, zones: Mapping[str, str]) -> str:
-    """Return the time zone whose days a node's peaks are of; of the portfolio that of all its sites, or UTC."""
-    if site_id is None:
-        return next(iter(zones.values())) if len(set(zones.values())) == 1 else "UTC"
-    return zones.get(site_id, "UTC")
-
-
 def _rows(nodes: Summed, *, start: int) -> pl.DataFrame:
     node, slot = np.nonzero(nodes.is_there)
     starts = (start + slot * nodes.minutes) * MICROSECONDS
@@ -149,7 +158,9 @@ def _rows(nodes: Summed, *, start: int) -> pl.DataFrame:
     )
 
 
-def _peaks(nodes: Summed, *, start: int, zone_of: Mapping[str, str]) -> Iterator[DayPeaks]:
+def _peaks(
+    nodes: Summed, *, start: int, zone_of: Mapping[str, str], correction_of: Mapping[str, PeakCorrection]
+) -> Iterator[DayPeaks]:
     """Yield the peaks of the whole local days that nodes have."""
     of_zones = np.array([zone_of[name] for name in nodes.node_ids])
     for zone in sorted(set(of_zones.tolist())):
@@ -159,7 +170,8 @@ def _peaks(nodes: Summed, *, start: int, zone_of: Mapping[str, str]) -> Iterator
             if day.is_whole and there.size:
                 energy = nodes.energy[there][:, day.slots]
                 names = [nodes.node_ids[index] for index in there]
-                yield peaks_of(energy, node_ids=names, minutes=nodes.minutes, day=day)
+                corrections = [correction_of[name] for name in names]
+                yield peaks_of(energy, node_ids=names, minutes=nodes.minutes, day=day, corrections=corrections)
 
 
 @lru_cache(maxsize=256)

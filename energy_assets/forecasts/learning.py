@@ -1,4 +1,4 @@
-"""What past forecasts and readings teach the next ones: widths of bands, the centre, and how errors hang together.
+"""What past forecasts and readings teach the next ones: widths of bands, the centre, how errors hang together, peaks.
 
 Every measured issue leaves counts (`forecasts.evidence`); a night pools those of the weeks before it, the newer the
 more, and draws each parameter to what it would be without evidence, the less the fewer issues speak. What was found
@@ -16,6 +16,7 @@ import polars as pl
 
 from energy_assets.contracts import FORECASTS_RECIPES, UTC_TIME
 from energy_assets.forecasts.ladder import Widening
+from energy_assets.forecasts.peak_learning import PeakCorrection, corrections_from
 from energy_assets.forecasts.scenarios import SCENARIOS, Dependence
 
 MEMORY = timedelta(days=42)
@@ -46,11 +47,13 @@ class Learned:
         centre: how far the median of each meter moves to the mean of its distribution, by kind. Sums of medians of
             skewed loads are too small; the mean adds up.
         dependence: of scenarios, by kind.
+        peaks: correction of the highest loads of days, by level and kind.
     """
 
     widening: Widening = field(default_factory=dict)
     centre: Mapping[str, float] = field(default_factory=dict)
     dependence: Mapping[str, Dependence] = field(default_factory=dict)
+    peaks: Mapping[str, PeakCorrection] = field(default_factory=dict)
 
 
 def learned_from(evidence: pl.DataFrame, *, issued_at_utc: datetime) -> Learned:
@@ -74,7 +77,7 @@ def learned_from(evidence: pl.DataFrame, *, issued_at_utc: datetime) -> Learned:
     issues = dict(known.group_by("subject").agg(pl.col("issued_at_utc").n_unique()).iter_rows())
     measured = dict(known.filter(statistic="half_bands").group_by("subject").agg(pl.col("slots").sum()).iter_rows())
     tables = pooled.partition_by("statistic", "subject", as_dict=True)
-    kinds = sorted({str(subject) for statistic, subject in tables if str(statistic) != "half_bands"})
+    kinds = sorted({str(subject) for statistic, subject in tables if str(statistic) not in ("half_bands", "peaks")})
     return Learned(
         widening={
             str(rung): _trusted(_factor(group), prior=1.0, issues=issues[rung])
@@ -87,6 +90,7 @@ def learned_from(evidence: pl.DataFrame, *, issued_at_utc: datetime) -> Learned:
             if ("centre_of_meters", kind) in tables and ("centre_of_sums", kind) in tables
         },
         dependence={kind: _dependence(tables, kind=kind, issues=issues[kind]) for kind in kinds},
+        peaks=corrections_from(known, weight=weight),
     )
 
 
@@ -96,6 +100,8 @@ def recipe_of(learned: Learned, *, issued_at_utc: datetime, seed: int, scenarios
     rows += [("widening", rung, factor) for rung, factor in learned.widening.items()]
     rows += [("centre", kind, share) for kind, share in learned.centre.items()]
     rows += [(name, kind, value) for kind, each in learned.dependence.items() for name, value in vars(each).items()]
+    for subject, each in learned.peaks.items():
+        rows += [("peak_shift", subject, each.shift), ("peak_widening", subject, each.widening)]
     made = pl.DataFrame(rows, schema={"parameter": pl.String, "subject": pl.String, "value": pl.Float64}, orient="row")
     return FORECASTS_RECIPES.conform(
         made.with_columns(issued_at_utc=pl.lit(issued_at_utc, UTC_TIME)).sort("parameter", "subject")
@@ -114,6 +120,10 @@ def learned_of(recipe: pl.DataFrame) -> Learned:
         dependence={
             kind: Dependence(**{name: values[name][kind] for name in (*_LEVELS, "hour_to_hour", "lasting")})
             for kind in kinds
+        },
+        peaks={
+            subject: PeakCorrection(shift=shift, widening=values["peak_widening"][subject])
+            for subject, shift in values.get("peak_shift", {}).items()
         },
     )
 

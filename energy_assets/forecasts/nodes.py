@@ -8,6 +8,8 @@ have is behind those), consumption minus production at all others, so that nothi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 PORTFOLIO = "portfolio"
@@ -20,6 +22,13 @@ _SIGNS = {"consumption": 1, "grid_import": 1, "production": -1, "grid_export": -
 def node_id(place: str, *, commodity: str, direction: str) -> str:
     """Return the identifier of a node above meters."""
     return f"{place}|{commodity}|{direction}"
+
+
+def zone_of_node(site_id: object, zones: Mapping[str, str]) -> str:
+    """Return the time zone of a node's days, by those of sites; of the portfolio (None) that of all sites, or UTC."""
+    if site_id is None:
+        return next(iter(zones.values())) if len(set(zones.values())) == 1 else "UTC"
+    return zones.get(str(site_id), "UTC")
 
 
 def with_net_sign(meters: pl.DataFrame) -> pl.DataFrame:

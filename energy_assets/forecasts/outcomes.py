@@ -7,7 +7,7 @@ those that the night summed, drawn again from the published quantiles of the met
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from energy_assets.contracts.forecasts import PEAK_HOURS
 from energy_assets.errors import ContractError
 from energy_assets.forecasts.hierarchy import members_of
 from energy_assets.forecasts.learning import learned_of
+from energy_assets.forecasts.peak_learning import AS_DRAWN, PeakCorrection, subject_of
 from energy_assets.forecasts.peaks import day_slots, peaks_of, rows_of
 from energy_assets.forecasts.sampling import MICROSECONDS, Dense, axis_of, dense_of, drawn
 from energy_assets.forecasts.scenarios import SCENARIOS, Dependence, Draw
@@ -34,6 +35,8 @@ class Scenarios:
     dense: dict[int, Dense]
     members: pl.DataFrame
     """As `hierarchy.members_of` returns them."""
+    peaks: Mapping[str, PeakCorrection] = field(default_factory=dict)
+    """By level and kind, as learned."""
 
     def of(self, node_id: str) -> NodeScenarios:
         """Return the scenarios of a meter or of a node above, at the cadence of its coarsest meter.
@@ -48,6 +51,8 @@ class Scenarios:
         if members.is_empty():
             raise ContractError(f"The forecast has no node {node_id!r}; forecasts.load lists them as node_id.")
         minutes = int(members["interval_minutes"][0])
+        level, commodity, direction = members.select("node_kind", "commodity", "direction").row(0)
+        subject = subject_of("meter" if own.height else level, commodity=commodity, direction=direction)
         axis = self.draw.axis
         total = np.zeros((axis.slots(minutes), self.draw.scenarios))
         is_there = np.ones(axis.slots(minutes), dtype=bool)
@@ -70,17 +75,24 @@ class Scenarios:
         for some in sites.values():
             is_there &= some
         starts = axis.start + minutes * np.flatnonzero(is_there)
-        return NodeScenarios(node_id=node_id, minutes=minutes, starts_minute=starts, energy_kwh=total[is_there].T)
+        return NodeScenarios(
+            node_id=node_id,
+            minutes=minutes,
+            starts_minute=starts,
+            energy_kwh=total[is_there].T,
+            correction=self.peaks.get(subject, AS_DRAWN),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeScenarios:
-    """Scenarios of one node: energies [scenario, slot] in kWh per interval of `minutes`."""
+    """Scenarios of one node: energies [scenario, slot] in kWh per interval of `minutes`, and what peaks taught."""
 
     node_id: str
     minutes: int
     starts_minute: npt.NDArray[np.int64]
     energy_kwh: Doubles
+    correction: PeakCorrection = AS_DRAWN
 
     @property
     def starts_at_utc(self) -> pl.Series:
@@ -120,7 +132,9 @@ class NodeScenarios:
         rows = []
         for day in day_slots(self.starts_minute, minutes=self.minutes, timezone=timezone):
             energy = self.energy_kwh[:, day.slots].T[None]
-            found = peaks_of(energy, node_ids=[self.node_id], minutes=self.minutes, day=day)
+            found = peaks_of(
+                energy, node_ids=[self.node_id], minutes=self.minutes, day=day, corrections=[self.correction]
+            )
             peak = rows_of([found]).row(0, named=True)
             shares = [(hour, peak.pop(f"hour_{hour:02d}")) for hour in range(PEAK_HOURS)]
             hours = [{"hour": hour, "probability": share} for hour, share in shares if share]
@@ -134,13 +148,14 @@ def joint_scenarios(
     meters: pl.DataFrame,
     dependence: Mapping[str, Dependence],
     seed: int,
+    peaks: Mapping[str, PeakCorrection] | None = None,
     scenarios: int = SCENARIOS,
 ) -> Scenarios:
     """Return joint scenarios of the meter rows of one issue.
 
     `forecasts` are rows of `forecasts.load` of one `issued_at_utc`, of which the meters' are used; `meters` follows its
-    contract; `dependence` is by kind. `scenarios` is even: half of them mirror the others. The same seed gives the same
-    scenarios, whatever the order of the rows.
+    contract; `dependence` is by kind, `peaks` by level and kind. `scenarios` is even: half of them mirror the others.
+    The same seed gives the same scenarios, whatever the order of the rows.
 
     Raises:
         ContractError: there are no meter rows, or of several issues, or of meters that are not registered.
@@ -152,7 +167,8 @@ def joint_scenarios(
     members = members_of(rows, meters=meters)
     axis = axis_of(rows, members)
     draw = Draw(seed=seed, axis=axis, dependence=dependence, scenarios=scenarios)
-    return Scenarios(draw=draw, dense=dense_of(rows.with_columns(rank=pl.lit(0, pl.Int64)), axis), members=members)
+    dense = dense_of(rows.with_columns(rank=pl.lit(0, pl.Int64)), axis)
+    return Scenarios(draw=draw, dense=dense, members=members, peaks=peaks or {})
 
 
 def published_scenarios(forecasts: pl.DataFrame, *, recipe: pl.DataFrame, meters: pl.DataFrame) -> Scenarios:
@@ -164,10 +180,12 @@ def published_scenarios(forecasts: pl.DataFrame, *, recipe: pl.DataFrame, meters
     plain = dict(recipe.filter(subject="all").select("parameter", "value").iter_rows())
     if not {"seed", "scenarios"} <= plain.keys():
         raise ContractError("The issue has no recipe in forecasts.recipes; `energy nightly` publishes one with each.")
+    learned = learned_of(recipe)
     return joint_scenarios(
         forecasts,
         meters=meters,
-        dependence=learned_of(recipe).dependence,
+        dependence=learned.dependence,
+        peaks=learned.peaks,
         seed=int(plain["seed"]),
         scenarios=int(plain["scenarios"]),
     )

@@ -12,6 +12,7 @@ import polars as pl
 
 from energy_assets.contracts import FORECASTS_PEAKS, LEVELS, QUANTILE_COLUMNS, UTC_TIME
 from energy_assets.contracts.forecasts import PEAK_HOURS
+from energy_assets.forecasts.peak_learning import PeakCorrection, corrected
 
 _MICROSECONDS = 60_000_000
 NO_PEAKS = pl.Schema(
@@ -56,13 +57,20 @@ class DayPeaks:
     shares: npt.NDArray[np.float64]
 
 
-def peaks_of(energy: npt.NDArray[np.float64], *, node_ids: Sequence[str], minutes: int, day: DaySlots) -> DayPeaks:
-    """Return the peaks of nodes from their energies [node, slot of the day, scenario].
+def peaks_of(
+    energy: npt.NDArray[np.float64],
+    *,
+    node_ids: Sequence[str],
+    minutes: int,
+    day: DaySlots,
+    corrections: Sequence[PeakCorrection],
+) -> DayPeaks:
+    """Return the peaks of nodes from their energies [node, slot of the day, scenario], corrected node by node.
 
     Peaks are in kW, mean over an interval. Of equal peaks the first counts.
     """
     at = day.hours[energy.argmax(axis=1)]
-    highest = energy.max(axis=1) * (60 / minutes)
+    highest = corrected(energy.max(axis=1) * (60 / minutes), corrections)
     quantiles = np.quantile(highest, list(LEVELS.values()), axis=1)
     count, scenarios = at.shape
     flat = (np.arange(count)[:, None] * PEAK_HOURS + at).ravel()

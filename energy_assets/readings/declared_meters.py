@@ -119,7 +119,7 @@ def with_places(meters: pl.DataFrame, *, mapping: Mapping, source: str, declared
 
 def _made_sites(site_ids: pl.Series, *, mapping: Mapping, source: str) -> pl.DataFrame:
     site = mapping.site
-    facts = site.model_dump(include={"latitude", "longitude", "country_code", "subdivision_code"})
+    facts = site.model_dump(include={"latitude", "longitude", "country_code", "subdivision_code", "limit_kw"})
     zone = site.timezone or ("UTC" if mapping.time.offset_minutes is not None else mapping.time.zone)
     rows = [
         {"site_id": site_id, "name": site.name or source, "timezone": zone, "source": source} | facts

@@ -49,7 +49,7 @@ Nothing is guessed: a mapping that leaves a question open is refused with the ke
 
     [site]                                 # the one site, where no sites file is given; id defaults to <source>.main
     name = "Cambridge"
-    timezone = "Europe/London"             # and: id, latitude, longitude, country_code, subdivision_code
+    timezone = "Europe/London"             # and: id, latitude, longitude, country_code, subdivision_code, limit_kw
 
 Paths are relative to the mapping's folder. A blank cell of a wide table is no reading (a wide table has a cell for
 every meter and time, so a blank says nothing); a blank value of a long table is a row that says something was to be
@@ -197,6 +197,7 @@ class SiteDeclaration(_Part):
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = Field(None, description="Degrees east.")
     country_code: str | None = Field(None, description="ISO 3166-1 alpha-2.")
     subdivision_code: str | None = Field(None, description="ISO 3166-2 part after the dash.")
+    limit_kw: Annotated[float, Field(gt=0)] | None = Field(None, description="What its connection carries.")
 
     @field_validator("timezone")
     @classmethod
