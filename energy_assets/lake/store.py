@@ -193,7 +193,9 @@ class Lake:
             return self._base
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        engine = open_engine(self._work_folder, memory_limit_gb=self._memory_limit_gb, threads=self._threads)
+        engine = open_engine(
+            self._work_folder, catalog=self.catalog, memory_limit_gb=self._memory_limit_gb, threads=self._threads
+        )
         try:
             self.retry(lambda: attach(engine, catalog=self.catalog, data_path=self.data_path), what="attach")
             self.retry(lambda: ensure_tables(engine, self._tables), what="create tables")

@@ -18,7 +18,7 @@ import pytest
 from energy_assets import contracts
 from energy_assets.contracts import READINGS_INTERVAL, SITES, Window
 from energy_assets.errors import ContractError, LakeError
-from energy_assets.lake import Change, Lake, maintain
+from energy_assets.lake import Change, Lake, maintain, opening
 from energy_assets.lake.locks import writing
 from energy_assets.sql import Query
 
@@ -150,6 +150,17 @@ def test_an_unknown_catalog_is_named(tmp_path: Path) -> None:
         lake.count(SITES)
 
 
+def test_the_signature_of_an_extension_is_checked_once_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_checked", set())
+    trusting = []
+    for catalog in ("sqlite:a", "sqlite:b", "postgres:c", "postgres:d"):
+        with opening.open_engine(tmp_path, catalog=catalog, memory_limit_gb=1, threads=1) as engine:
+            trusting += engine.execute("SELECT current_setting('allow_unsigned_extensions')").fetchone() or ()
+    assert trusting == [False, True, False, True]
+
+
 def test_a_password_does_not_reach_a_message(tmp_path: Path) -> None:
     lake = Lake(
         catalog="postgres:dbname=x host=127.0.0.1 port=1 password=secret",
@@ -247,7 +258,7 @@ _WRITER = textwrap.dedent(
     from datetime import date, timedelta
     from pathlib import Path
     from energy_assets.contracts import READINGS_INTERVAL, Window
-    from energy_assets.lake import Lake
+    from energy_assets.lake import Lake, opening
     from energy_assets_tests.lake.test_lake import readings
 
     catalog, folder, first, count, energy = sys.argv[1:]
