@@ -41,7 +41,10 @@ def scaled(frame: pl.DataFrame, columns: tuple[str, ...]) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for index, name in enumerate(columns):
             column = _numbers(frame, name)
-            values[:, index] = column / unit if name.endswith("_kwh") else column
+            if name.endswith("_kwh"):
+                np.divide(column, unit, out=values[:, index])
+            else:
+                values[:, index] = column
     return values
 
 
@@ -119,5 +122,9 @@ def alternating(rows: pl.DataFrame, *, days: int = 14) -> Bools:
 
 
 def _numbers(frame: pl.DataFrame, name: str) -> Floats:
-    values: Floats = frame[name].cast(pl.Float32).fill_null(np.nan).to_numpy()
+    """Return a column [row]; a view of the frame where nothing is to be changed, which is so for all but a few."""
+    column = frame.get_column(name)
+    if column.dtype != pl.Float32 or column.null_count():
+        column = column.cast(pl.Float32).fill_null(np.nan)
+    values: Floats = column.to_numpy()
     return values

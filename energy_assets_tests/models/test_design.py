@@ -1,7 +1,10 @@
 """Units of meters that jump, and what is learned of the day on which they do, by hand."""
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from energy_assets.models.design import learned_target, noise_kwh, scaled, unit_kwh
 
@@ -45,3 +48,32 @@ def test_all_that_is_in_kwh_is_in_the_same_unit():
 )
 def test_what_nothing_could_have_told_is_cut(energy: float, highest: float | None, learned: float):
     assert learned_target(row(energy_kwh=energy, month_max_kwh=highest))[0] == pytest.approx(learned)
+
+
+VALUES = st.one_of(
+    st.none(), st.floats(width=32), st.sampled_from([0.0, -0.0, 1e-38, float("nan"), float("inf"), float("-inf")])
+)
+
+
+@given(
+    rows=st.lists(st.tuples(VALUES, VALUES, VALUES, VALUES), min_size=1, max_size=6),
+    is_wide=st.booleans(),
+    has_nulls=st.booleans(),
+)
+def test_columns_are_those_of_the_plain_way_to_the_bit(rows: list[tuple], is_wide: bool, has_nulls: bool):
+    """The fast way reads columns in place; the plain one casts, fills and divides each by itself."""
+    names = ("scale_kwh", "week_mean_kwh", "last_kwh", "temperature_c")
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64), orient="row")
+    frame = frame if is_wide else frame.cast(pl.Float32)
+    frame = frame if has_nulls else frame.fill_null(float("nan"))
+    before = frame.clone()
+    unit = unit_kwh(frame)
+    with np.errstate(all="ignore"):
+        plain = np.column_stack(
+            [
+                frame[name].cast(pl.Float32).fill_null(np.nan).to_numpy() / (unit if name.endswith("_kwh") else 1)
+                for name in names
+            ]
+        ).astype(np.float32)
+    assert scaled(frame, names).tobytes("C") == plain.tobytes("C")
+    assert frame.equals(before)
