@@ -167,7 +167,11 @@ def predict_fold(features: pl.DataFrame, fold: Fold, *, seconds: dict[str, float
 
 
 def judge(name: str, *, folder: Path, refit_days: int) -> dict[str, Any]:
-    real, began, busy = SETS[name](folder), time.perf_counter(), time.process_time()
+    return judge_real(SETS[name](folder), refit_days=refit_days)
+
+
+def judge_real(real: RealSet, *, refit_days: int) -> dict[str, Any]:
+    began, busy = time.perf_counter(), time.process_time()
     features = features_of(real)
     issues = midnights(real)
     seconds = {"features": time.perf_counter() - began, "ours": 0.0, "peers": 0.0}
@@ -189,9 +193,20 @@ def judge(name: str, *, folder: Path, refit_days: int) -> dict[str, Any]:
         metrics_of(rows, by=["model"]).filter(metric="coverage_80").select("model", "value").iter_rows()
     ):
         of.setdefault(model, {})["cover"] = 100 * share
+    of["ours"]["cover_error"] = 100 * error_of_coverage(rows.filter(model="ours"))
     skill = skill_of(rows, model="ours", baseline="weekday_mean", metric="nmae", seed=1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"of": of, "seconds": seconds, "peak_mb": peak, "skill": (skill.value, skill.low, skill.high)}
+
+
+def error_of_coverage(rows: pl.DataFrame) -> float:
+    """The standard error of the coverage, days being what repeats itself: readings of a day miss the band together."""
+    inside = rows.filter(pl.col("energy_kwh").is_finite()).select(
+        "issued_at_utc", inside=pl.col("energy_kwh").is_between(pl.col("q10"), pl.col("q90"))
+    )
+    days = inside.group_by("issued_at_utc").agg(pl.col("inside").sum(), pl.len())
+    share = days["inside"].sum() / max(days["len"].sum(), 1)
+    return float(np.sqrt(((days["inside"] - share * days["len"]) ** 2).sum()) / max(days["len"].sum(), 1))
 
 
 def show(name: str, result: dict[str, Any]) -> None:

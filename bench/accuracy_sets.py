@@ -93,6 +93,10 @@ def _set(
     )
 
 
+def _named(name: str, *, minutes: int) -> str:
+    return name if minutes == 60 else f"{name}_{minutes}min"
+
+
 def _without_zero_runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Runs of three or more zeros are missing data in the Cambridge archive."""
     zero = pl.col("energy_kwh") == 0
@@ -156,17 +160,17 @@ def ashrae(folder: Path) -> RealSet:
     return _set("ashrae_elec_2016", rows, timezone="UTC", country="US", premises=premises)
 
 
-def vic(folder: Path) -> RealSet:
+def vic(folder: Path, *, minutes: int = 60) -> RealSet:
     rows = pl.read_parquet(folder / "vic_elec_half_hourly.parquet").sort("ts_utc")
-    hourly = rows.group_by_dynamic("ts_utc", every="1h").agg(
-        pl.col("demand_mwh_per_half_hour").sum() * 1000, pl.col("temp_c").mean()
-    )
+    hourly = rows.group_by_dynamic("ts_utc", every="1h").agg(pl.col("temp_c").mean())
+    summed = rows.group_by_dynamic("ts_utc", every=f"{minutes}m").agg(pl.col("demand_mwh_per_half_hour").sum() * 1000)
     return _set(
-        "vic_elec",
-        hourly.select(series=pl.lit("vic"), starts_at_utc="ts_utc", energy_kwh="demand_mwh_per_half_hour"),
+        _named("vic_elec", minutes=minutes),
+        summed.select(series=pl.lit("vic"), starts_at_utc="ts_utc", energy_kwh="demand_mwh_per_half_hour"),
         timezone="Australia/Melbourne",
         country="AU",
         subdivision="VIC",
+        minutes=minutes,
         observed=hourly.select(starts_at_utc="ts_utc", temperature_c="temp_c"),
         position=(-37.8, 145.0),
     )
@@ -190,7 +194,7 @@ def sacramento(folder: Path, *, is_school: bool, minutes: int = 60) -> RealSet:
         .rename({"ts_utc": "starts_at_utc"})
     )
     return _set(
-        f"sacramento_{'school' if is_school else 'office'}{'' if minutes == 60 else '_15min'}",
+        _named(f"sacramento_{'school' if is_school else 'office'}", minutes=minutes),
         summed.select(series="meter", starts_at_utc="ts_utc", energy_kwh="energy_kwh"),
         timezone="America/Los_Angeles",
         country="US",
@@ -201,19 +205,19 @@ def sacramento(folder: Path, *, is_school: bool, minutes: int = 60) -> RealSet:
     )
 
 
-def openstef(folder: Path) -> RealSet:
+def openstef(folder: Path, *, minutes: int = 60) -> RealSet:
     """Net load of a substation; it feeds in at times, so values may be negative."""
     rows = pl.read_parquet(folder / "openstef_pid307_15min.parquet").sort("ts_utc")
     hourly = rows.group_by_dynamic("ts_utc", every="1h").agg(
-        pl.col("load_mw").mean() * 1000,
-        pl.col("temp", "clouds", "humidity", "windspeed").mean(),
-        pl.col("radiation").mean() / 3600,
+        pl.col("temp", "clouds", "humidity", "windspeed").mean(), pl.col("radiation").mean() / 3600
     )
+    load = rows.group_by_dynamic("ts_utc", every=f"{minutes}m").agg(pl.col("load_mw").mean() * 1000 * (minutes / 60))
     return _set(
-        "openstef_307",
-        hourly.select(series=pl.lit("307"), starts_at_utc="ts_utc", energy_kwh="load_mw"),
+        _named("openstef_307", minutes=minutes),
+        load.select(series=pl.lit("307"), starts_at_utc="ts_utc", energy_kwh="load_mw"),
         timezone="Europe/Amsterdam",
         country="NL",
+        minutes=minutes,
         observed=hourly.select(
             starts_at_utc="ts_utc",
             temperature_c="temp",
@@ -253,6 +257,22 @@ def citylearn_simulated(folder: Path) -> RealSet:
         country="US",
         observed=sky,
     )
+
+
+def nord_pool(folder: Path) -> RealSet:
+    """The day-ahead forecast of Nord Pool's load, taken for a load; its clock is local, naive, 24 hours every day."""
+    rows = pl.read_parquet(folder / "epf_np.parquet").select(
+        series=pl.lit("np"), starts_at_utc="ts_local", energy_kwh=pl.col("load_forecast") * 1000
+    )
+    return _set("nord_pool", rows, timezone="UTC", country="NO")
+
+
+def two_buildings(folder: Path) -> RealSet:
+    """Nine months of two buildings of the Building Data Genome; of their clocks no more is known than local."""
+    rows = pl.read_parquet(folder / "bdg2_sample_hourly.parquet").select(
+        series="building_id", starts_at_utc="ts_local", energy_kwh="kwh"
+    )
+    return _set("two_buildings", rows, timezone="UTC", country="US")
 
 
 SETS = {
