@@ -104,6 +104,14 @@ def streamed_matrix(
     return matrix
 
 
+def watched_matrix(rows: pl.DataFrame, *, columns: tuple[str, ...], label: Floats, threads: int) -> Any:
+    """Return a matrix of the rows' scaled features to judge rounds on, at a fifth of what a quantile matrix takes.
+
+    Each new tree is read with the values themselves instead of their bins, which gives the same errors to the bit.
+    """
+    return library().DMatrix(scaled(rows, columns), label=label, nthread=threads)
+
+
 def train(
     parameters: dict[str, object], matrix: Any, *, rounds: int, threads: int, seed: int, watch: Any = None
 ) -> tuple[Any, int]:

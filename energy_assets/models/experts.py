@@ -134,9 +134,7 @@ def fit_experts(
     watched, seen = None, {}
     if watch is not None:
         seen = _labels(watch, linear)
-        watched = boosting.streamed_matrix(
-            watch, columns=recipe.columns, label=seen["direct"], threads=recipe.threads, reference=matrix
-        )
+        watched = boosting.watched_matrix(watch, columns=recipe.columns, label=seen["direct"], threads=recipe.threads)
     boosters, best = {}, {}
     for number, (name, parameters) in enumerate(BOOSTED.items()):
         matrix.set_label(labels[name])

@@ -47,6 +47,25 @@ def test_a_matrix_in_files_gives_the_same_booster_to_the_bit(tmp_path, monkeypat
     assert np.ptp(in_files) > 1
 
 
+def test_rounds_are_judged_alike_with_values_and_with_bins():
+    frame, draw = rows(6000), np.random.default_rng(2)
+    label = (np.sin(3 * frame["b_kwh"].to_numpy()) + draw.normal(size=6000)).astype(np.float32)
+    learned, watched = frame.head(4000), frame.tail(2000)
+    matrix = boosting.streamed_matrix(learned, columns=COLUMNS, label=label[:4000], threads=2)
+    seen = {"columns": COLUMNS, "label": label[4000:], "threads": 2}
+    parameters = {"objective": "reg:squarederror", "eval_metric": "mae", "max_leaves": 16, "learning_rate": 0.5}
+    found = [
+        boosting.train(parameters, matrix, rounds=200, threads=2, seed=1, watch=watch)
+        for watch in (
+            boosting.streamed_matrix(watched, reference=matrix, **seen),
+            boosting.watched_matrix(watched, **seen),
+        )
+    ]
+    (by_bins, rounds), (by_values, others) = found
+    assert 1 < rounds == others < 200
+    assert by_bins.save_raw("ubj") == by_values.save_raw("ubj")
+
+
 @pytest.mark.parametrize(
     ("is_built", "gpus", "says"),
     [
