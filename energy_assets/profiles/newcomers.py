@@ -38,8 +38,8 @@ def peer_groups(
 ) -> pl.DataFrame:
     """Return PEER_GROUPS: the cluster of each meter that has one, and of young meters that their first days point to.
 
-    Fits as of later than the issue count for nothing. `members` are rows of `profiles.meters`, `centroids` of
-    `profiles.centroids`, `readings` of `readings.interval` that were known at the issue, `calendar` of
+    Fits as of later than the issue and readings that were not known then count for nothing. `members` are rows of
+    `profiles.meters`, `centroids` of `profiles.centroids`, `readings` of `readings.interval`, `calendar` of
     `features.site_days`. A meter that had days enough and is like no cluster gets none here either.
     """
     settled = _settled(members, issued_at_utc=issued_at_utc)
@@ -48,8 +48,9 @@ def peer_groups(
         pl.col("as_of_utc") <= issued_at_utc, pl.col("cluster_id").is_in(settled["peer_group"].unique().implode())
     ).filter(pl.col("as_of_utc") == pl.col("as_of_utc").max().over("cluster_id"))
     parts = [PEER_GROUPS.to_frame(), settled]
-    if young.height and newest.height and readings.height:
-        days = _first_days(readings, meters=young, sites=sites, calendar=calendar)
+    known = readings.filter(pl.col("available_at_utc") <= issued_at_utc)
+    if young.height and newest.height and known.height:
+        days = _first_days(known, meters=young, sites=sites, calendar=calendar)
         for population, rows in young.with_columns(
             population=pl.concat_str("commodity", "direction", separator=".")
         ).group_by("population"):

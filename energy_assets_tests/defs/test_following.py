@@ -67,6 +67,24 @@ def test_a_snapshot_keeps_what_a_night_followed(lake: Lake):
     assert said(then, issue).equals(before)
 
 
+def test_readings_that_come_too_late_move_no_night(lake: Lake):
+    _, rows = past_and_nights()
+    issue = nights()[-1]
+    late = (pl.col("starts_at_utc").dt.hour() == 4) & pl.col("energy_kwh").is_finite()
+    energy, known_at = pl.col("energy_kwh"), pl.col("energy_known_at_utc")
+    answers = []
+    for factor in (1.0, 9.0):
+        fill(
+            lake,
+            rows.with_columns(
+                energy_kwh=pl.when(late).then(energy * factor).otherwise(energy).cast(pl.Float32),
+                energy_known_at_utc=pl.when(late).then(issue + timedelta(minutes=1)).otherwise(known_at),
+            ),
+        )
+        answers.append(said(followers_of(lake, champion(), meters=OFFICES, issues=[issue]), issue))
+    assert answers[0].equals(answers[1])
+
+
 def test_some_hours_are_read_where_meters_are_many(lake: Lake):
     _, rows = past_and_nights()
     fill(lake, rows)

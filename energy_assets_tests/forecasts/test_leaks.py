@@ -34,7 +34,7 @@ NOT_IN_THIS_WORLD = {"dew_point_c", "relative_humidity_fraction", "is_school_hol
 
 
 def known_worlds() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Readings of which some come late, weather as observed, and forecasts of two issues, one of them too late."""
+    """Readings and observed weather of which some come late, and forecasts of two issues, one of them too late."""
     readings = pl.concat(
         readings_of(values, meter_id=name)
         for name, values in {
@@ -54,7 +54,10 @@ def known_worlds() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         source=pl.lit("t"), temperature_c=pl.Series(AIR_C), global_horizontal_irradiance_w_m2=light
     )
     observed = WEATHER_OBSERVED.conform(
-        seen.with_columns(available_at_utc=pl.col("starts_at_utc") + timedelta(hours=1))
+        seen.with_columns(
+            available_at_utc=pl.col("starts_at_utc")
+            + pl.when(is_late).then(timedelta(days=20)).otherwise(timedelta(hours=1))
+        )
     )
     runs = [
         seen.filter(pl.col("starts_at_utc") >= at).with_columns(

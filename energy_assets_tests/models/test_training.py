@@ -2,6 +2,8 @@
 
 from functools import cache
 
+import polars as pl
+
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER
 from energy_assets.models.blend import Blend
 from energy_assets.models.spec import ModelSpec
@@ -40,6 +42,18 @@ def test_the_newest_issues_are_kept_apart():
     issues = office_features(days=90, meter_count=2)["issued_at_utc"].unique().sort()
     assert found.unseen_starts_at_utc == issues[-UNSEEN_ISSUES] == found.training_ends_at_utc
     assert found.unseen["lead_hours"].len() == 48 * 2 * UNSEEN_ISSUES - found.unseen["energy_kwh"].null_count()
+
+
+def test_readings_that_come_later_than_the_training_ends_teach_nothing():
+    features = office_features(days=90, meter_count=2)
+    border = trained(weather=False).training_ends_at_utc
+    late = pl.col("energy_known_at_utc") > border
+    is_seen = pl.col("issued_at_utc") < border
+    assert features.filter(late, is_seen).height
+    other = features.with_columns(energy_kwh=pl.when(late & is_seen).then(7.0).otherwise("energy_kwh").cast(pl.Float32))
+    found = train(other, spec=SPEC.without("weather"), seed=1, threads=1)
+    assert isinstance(found, Trained)
+    assert found.unseen.equals(trained(weather=False).unseen)
 
 
 def test_too_little_is_told():

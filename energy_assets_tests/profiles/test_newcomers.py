@@ -46,7 +46,7 @@ def groups(
     fit: tuple[pl.DataFrame, pl.DataFrame],
     kwh: dict[str, np.ndarray],
     *,
-    issued_at_utc: datetime = MONDAY,
+    issued_at_utc: datetime = MONDAY + timedelta(days=2),
     **about: str,
 ) -> dict[str, tuple[str, bool]]:
     members, centroids = fit
@@ -106,6 +106,15 @@ def test_meters_with_a_profile_keep_their_cluster_and_others_are_asked_no_twice(
 
 def test_a_fit_of_later_days_counts_for_nothing(fit: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     assert groups(fit, {"new": HOME}, issued_at_utc=MONDAY - timedelta(seconds=1)) == {}
+
+
+def test_hours_that_were_not_yet_read_count_for_nothing(fit: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    a_day = MONDAY + timedelta(days=1)
+    assert groups(fit, {"new": HOME}, issued_at_utc=a_day) == groups(fit, {"new": HOME[:24]}, issued_at_utc=a_day)
+    assert "new" in groups(fit, {"new": HOME}, issued_at_utc=a_day)
+    turned = np.concatenate([HOME[:24], OFFICE[:24] * 9])
+    assert groups(fit, {"new": turned}, issued_at_utc=a_day) == groups(fit, {"new": HOME[:24]}, issued_at_utc=a_day)
+    assert "new" not in groups(fit, {"new": HOME}, issued_at_utc=a_day - timedelta(minutes=1))
 
 
 def test_another_commodity_has_no_peers_here(fit: tuple[pl.DataFrame, pl.DataFrame]) -> None:
