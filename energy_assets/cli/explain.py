@@ -18,7 +18,7 @@ from energy_assets.settings import load_settings
 if TYPE_CHECKING:
     from energy_assets.defs.explaining import Explained
 
-_SAID = {"recent_load": "recent load", "building": "the building", "rest": "what no model explains"}
+_SAID = {"recent_load": "recent load", "building": "the building", "rest": "what has changed since"}
 
 
 @forecast.command("explain")
@@ -96,9 +96,9 @@ def _sentence(found: Explained, *, day: datetime) -> str:
     sums = {name: float(found.rows[name].sum()) for name in ("q50", *PARTS)}
     parts = sorted(PARTS[1:], key=lambda name: -abs(sums[name]))
     share = {name: f"{_SAID.get(name, name)} {sums[name]:+,.1f}" for name in parts if abs(sums[name]) >= 0.05}
-    made = ", ".join(found.model_versions) or f"no model ({', '.join(found.methods)})"
+    moved = f"{', '.join(share.values())} kWh" if share else "nothing moves the day as a whole"
     return (
         f"{found.node_id} on {day:%A} {day:%Y-%m-%d} ({found.timezone}): {sums['q50']:,.1f} kWh are expected, where "
-        f"{sums[PARTS[0]]:,.1f} are usual for a meter of its size and kind: {', '.join(share.values())} kWh. "
-        f"Issued at {found.issued_at_utc:%Y-%m-%d %H:%M} UTC by {made}."
+        f"{sums[PARTS[0]]:,.1f} are usual for a meter of its size and kind: {moved}. "
+        f"Issued at {found.issued_at_utc:%Y-%m-%d %H:%M} UTC by {', '.join(found.made_by)}."
     )

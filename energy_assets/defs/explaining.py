@@ -11,11 +11,15 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from energy_assets.contracts import FORECASTS_LOAD, METERS, SITES, UTC_TIME, Window
+from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_RECIPES, METERS, SITES, UTC_TIME, Window
 from energy_assets.defs.features import stored_features
 from energy_assets.defs.following import followers_of
 from energy_assets.defs.partitions import issue_time
 from energy_assets.errors import LakeError
+from energy_assets.forecasts.analogues import analogue_quantiles
+from energy_assets.forecasts.explaining import AsPublished, by_clock, kinds_of
+from energy_assets.forecasts.ladder import Predictor
+from energy_assets.forecasts.learning import learned_of
 from energy_assets.forecasts.nodes import memberships
 from energy_assets.lake import Lake
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER
@@ -24,7 +28,7 @@ from energy_assets.models.registry import LoadedModel, Registry
 from energy_assets.sql import Query
 
 REST = "rest"
-"""What no model explains: rungs below the models, the ladder's floor, and that the median of a sum is no sum."""
+"""What is left where the lake no longer holds what a forecast was made from; nothing else is."""
 PARTS = (BASE, *GROUPS, REST)
 _COMPARED_DAYS = 14
 _MOST_MEMBERS = 60
@@ -43,8 +47,8 @@ class Explained:
     issued_at_utc: datetime
     timezone: str
     rows: pl.DataFrame
-    methods: tuple[str, ...]
-    model_versions: tuple[str, ...]
+    made_by: tuple[str, ...]
+    """Model versions, and lower rungs with the reasons why no better one served."""
 
 
 def explain_forecast(
@@ -70,7 +74,7 @@ def explain_forecast(
     local_day = pl.col("starts_at_utc").dt.convert_time_zone(zone).dt.date()
     node = node.filter(local_day == delivery_date)
     of_meters = published.filter(pl.col("node_id").is_in(members["meter_id"].implode()), local_day == delivery_date)
-    parts = _parts(lake, registry, of_meters, members=members, issued=issued)
+    parts = _parts(lake, registry, published, of_meters=of_meters, members=members, issued=issued)
     rows = node.select("starts_at_utc", "q10", "q50", "q90").join(parts, on="starts_at_utc", how="left", validate="1:1")
     rows = rows.with_columns(pl.col(BASE, *GROUPS).fill_null(0.0))
     rows = rows.with_columns((pl.col("q50") - pl.sum_horizontal(BASE, *GROUPS)).alias(REST))
@@ -79,38 +83,92 @@ def explain_forecast(
         issued_at_utc=issued,
         timezone=zone,
         rows=rows.select("starts_at_utc", "q10", "q50", "q90", *PARTS),
-        methods=tuple(sorted(of_meters["method"].unique())),
-        model_versions=tuple(sorted(of_meters["model_version"].drop_nulls().unique())),
+        made_by=_made_by(of_meters),
     )
+
+
+def _made_by(of_meters: pl.DataFrame) -> tuple[str, ...]:
+    lower = pl.concat_str("method", pl.lit(" ("), pl.col("reason").fill_null("no reason"), pl.lit(")"))
+    said = of_meters.select("rung", said=pl.coalesce("model_version", lower)).unique().sort("rung", "said")
+    return tuple(said["said"].unique(maintain_order=True))
 
 
 def _parts(
-    lake: Lake, registry: Registry, of_meters: pl.DataFrame, *, members: pl.DataFrame, issued: datetime
+    lake: Lake,
+    registry: Registry,
+    published: pl.DataFrame,
+    *,
+    of_meters: pl.DataFrame,
+    members: pl.DataFrame,
+    issued: datetime,
 ) -> pl.DataFrame:
-    """Return starts_at_utc and the sums over the members of what the models that served them explain."""
-    features, _ = stored_features(lake, issued_at=issued)
-    served = of_meters.filter(pl.col("model_version").is_not_null()).select(
-        "starts_at_utc", "method", "model_version", meter_id="node_id"
-    )
-    rows = features.join(served, on=["meter_id", "starts_at_utc"], how="inner", validate="1:1")
+    """Return starts_at_utc and the sums over the members of what explains them; `published` is the whole issue."""
+    snapshot_id = _snapshot(lake, issued=issued)
+    features, _ = stored_features(lake, issued_at=issued, snapshot_id=snapshot_id)
+    window = Window(starts_at_utc=issued, ends_at_utc=issued + timedelta(seconds=1))
+    learned = learned_of(lake.read(FORECASTS_RECIPES, window))
+    kinds = kinds_of(published.filter(pl.col("node_id").is_in(members["meter_id"].implode())))
     meters = lake.read(METERS)
     slot = pl.concat_str("interval_minutes", pl.lit("m"))
-    found = [_NOTHING]
-    for (version, method), group in rows.partition_by(
-        "model_version", "method", as_dict=True, include_key=False
-    ).items():
-        name, number = str(version).rsplit("/", 1)
-        champions = {name: registry.load(name, version=int(number))}
-        followers = followers_of(lake, champions, meters=meters, issues=[issued])
-        champion = followers.at(issued)[name]
-        assert isinstance(champion, LoadedModel)
-        model = champion.variants[_VARIANTS[str(method)]]
-        for (direction,), of_kind in group.partition_by("direction_code", as_dict=True).items():
+    clock = of_meters.filter(pl.col("method").is_in(["peers", "climatology"]))
+    found = [_NOTHING, _complete(by_clock(clock, usual=BASE, calendar="calendar"))]
+    for (version, method), served in of_meters.partition_by("model_version", "method", as_dict=True).items():
+        rows = features.join(
+            served.select("starts_at_utc", meter_id="node_id"),
+            on=["meter_id", "starts_at_utc"],
+            how="semi",
+            maintain_order="left",
+        )
+        predicts = _predictor(
+            lake, registry, version=version, method=str(method), meters=meters, issued=issued, snapshot_id=snapshot_id
+        )
+        if predicts is None or rows.is_empty():
+            continue
+        model = AsPublished(predicts=predicts, rung=str(method), learned=learned, kinds=kinds)
+        for (direction,), of_kind in rows.partition_by("direction_code", as_dict=True).items():
             background = _background(lake, meters, of_kind, issued=issued, direction_code=direction)
             found.append(explain(model, of_kind, background=background).select(_NOTHING.columns))
     signed = pl.concat(found).join(members, on="meter_id", how="inner", validate="m:1")
     signed = signed.with_columns(pl.col("starts_at_utc").dt.truncate(slot))
     return signed.group_by("starts_at_utc").agg((pl.col(name) * pl.col("sign")).sum() for name in (BASE, *GROUPS))
+
+
+def _complete(rows: pl.DataFrame) -> pl.DataFrame:
+    absent = [pl.lit(0.0).alias(name) for name in _NOTHING.columns if name not in rows.columns]
+    return rows.with_columns(absent).select(_NOTHING.columns)
+
+
+def _predictor(
+    lake: Lake,
+    registry: Registry,
+    *,
+    version: object,
+    method: str,
+    meters: pl.DataFrame,
+    issued: datetime,
+    snapshot_id: int | None,
+) -> Predictor | None:
+    """Return what a rung said then: a champion as it had followed the nights before, or analogues; None for others."""
+    if method == "analogue":
+        return analogue_quantiles
+    if version is None:
+        return None
+    name, number = str(version).rsplit("/", 1)
+    champions = {name: registry.load(name, version=int(number))}
+    followers = followers_of(lake, champions, meters=meters, issues=[issued], snapshot_id=snapshot_id)
+    champion = followers.at(issued)[name]
+    assert isinstance(champion, LoadedModel)
+    return champion.variants[_VARIANTS[method]].predict
+
+
+def _snapshot(lake: Lake, *, issued: datetime) -> int | None:
+    """Return the snapshot that the forecast was made from; None where it has expired, and the lake of now must do."""
+    found = int(lake.query(Query.from_file("energy_assets.defs", "forecast_snapshot", issued=issued)).item())
+    try:
+        lake.read(METERS, columns=["meter_id"], snapshot_id=found)
+    except LakeError:
+        return None
+    return found
 
 
 def _background(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from energy_assets.contracts import FORECASTS_LOAD, QUANTILE_COLUMNS, UTC_TIME, WEATHER_OBSERVED, WEATHER_QUANTITIES
@@ -22,6 +23,8 @@ from energy_assets.models.registry import LoadedModel, UnresolvedModelError, reg
 
 Champion = LoadedModel | UnresolvedModelError
 Predictor = Callable[[pl.DataFrame], pl.DataFrame]
+Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 KEY = ("meter_id", "issued_at_utc", "starts_at_utc")
 RUNGS = METHODS[:5]
@@ -41,6 +44,7 @@ _NOTHING = pl.Schema(
 ).to_frame()
 _NO_OBSTACLE = _NOTHING.select(*KEY, obstacle=pl.lit(None, pl.String))
 
+_MEDIAN = list(QUANTILE_COLUMNS).index("q50")
 _log = logging.getLogger(__name__)
 
 Widening = Mapping[str, float]
@@ -222,9 +226,11 @@ def _finished(
 ) -> pl.DataFrame:
     """Return the contract's rows: bands widened, quantiles in order, not below zero unless the meter's readings are."""
     factor = pl.col("method").replace_strict(dict(widening), default=1.0, return_dtype=pl.Float64)
-    wide = rows.select((pl.col(QUANTILE_COLUMNS) - pl.col("q50")) * factor + pl.col("q50"))
-    floor = np.where(rows["is_signed"].fill_null(value=False).to_numpy(), -np.inf, 0.0)
-    ordered = np.maximum(np.sort(wide.to_numpy(), axis=1), floor[:, None])
+    ordered = laddered(
+        rows.select(QUANTILE_COLUMNS).to_numpy(),
+        factor=rows.select(factor).to_series().to_numpy(),
+        is_signed=rows["is_signed"].fill_null(value=False).to_numpy(),
+    )
     rows = rows.with_columns(pl.Series(name, ordered[:, index]) for index, name in enumerate(QUANTILE_COLUMNS))
     rows = rows.join(_served_by(rows, champions), on=["commodity", "interval_minutes"], how="left", validate="m:1")
     by_model = pl.col("rung") <= 1
@@ -236,6 +242,17 @@ def _finished(
     rows = rows.join(sites, on="meter_id", how="left", validate="m:1").rename({"meter_id": "node_id"})
     rows = rows.with_columns(node_kind=pl.lit("meter"), features_hash=pl.lit(features_hash))
     return FORECASTS_LOAD.conform(rows.select(FORECASTS_LOAD.column_names).sort("node_id", "starts_at_utc"))
+
+
+def laddered(quantiles: Doubles, *, factor: Doubles, is_signed: Bools) -> Doubles:
+    """Return quantiles [row, level] with their bands widened by a factor per row, in order, and not below zero.
+
+    Below zero is allowed where the meter's readings are.
+    """
+    median = quantiles[:, [_MEDIAN]]
+    wide = (quantiles - median) * factor[:, None] + median
+    ordered: Doubles = np.maximum(np.sort(wide, axis=1), np.where(is_signed, -np.inf, 0.0)[:, None])
+    return ordered
 
 
 def _served_by(rows: pl.DataFrame, champions: Mapping[str, Champion]) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from math import factorial
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,6 @@ import polars as pl
 from energy_assets.errors import ModelError
 from energy_assets.features.fingerprint import KEY, TARGET_COLUMNS
 from energy_assets.features.matrix import FEATURE_GROUPS
-from energy_assets.models.archive import Model
 from energy_assets.models.design import SCALE
 
 GROUPS = ("recent_load", "calendar", "weather", "building")
@@ -39,7 +39,14 @@ _NO_FEATURES = {*KEY, *TARGET_COLUMNS, "interval_minutes", SCALE}
 Doubles = npt.NDArray[np.float64]
 
 
-def explain(model: Model, features: pl.DataFrame, *, background: pl.DataFrame) -> pl.DataFrame:
+class Predicting(Protocol):
+    """Whatever says q50 in kWh of feature rows."""
+
+    def predict(self, features: pl.DataFrame) -> pl.DataFrame:
+        """Return KEY and quantiles for every row."""
+
+
+def explain(model: Predicting, features: pl.DataFrame, *, background: pl.DataFrame) -> pl.DataFrame:
     """Return KEY, `q50`, `usual` and a contribution a group, in kWh: these add up to q50 in every row.
 
     `features` are rows of an issue; `background` are feature rows of meters of the same kind at other times, as
@@ -87,7 +94,9 @@ def _columns_by_group(features: pl.DataFrame) -> dict[str, list[str]]:
     return found
 
 
-def _mean_forecast(model: Model, features: pl.DataFrame, *, background: pl.DataFrame, unknown: list[str]) -> Doubles:
+def _mean_forecast(
+    model: Predicting, features: pl.DataFrame, *, background: pl.DataFrame, unknown: list[str]
+) -> Doubles:
     """Return the mean median [row] over the background when the `unknown` columns are those of the background.
 
     All copies of the rows are predicted at once; every family predicts row by row.
@@ -102,11 +111,14 @@ def _mean_forecast(model: Model, features: pl.DataFrame, *, background: pl.DataF
         (put[name] * size if name.endswith("_kwh") else put[name]).cast(features.schema[name]).alias(name)
         for name in unknown
     ]
-    means: Doubles = _medians(model, stacked.with_columns(replaced)).reshape(copies, rows).mean(axis=0)
+    said = _medians(model, stacked.with_columns(replaced)).reshape(copies, rows)
+    # A rung that reads single days says nothing of a background row that lacks them; the others speak for it.
+    known = np.isfinite(said)
+    means: Doubles = np.where(known, said, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
     return means
 
 
-def _medians(model: Model, features: pl.DataFrame) -> Doubles:
+def _medians(model: Predicting, features: pl.DataFrame) -> Doubles:
     predicted = model.predict(features)
     return predicted["q50"].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
