@@ -193,6 +193,7 @@ def _models(settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]
     from energy_assets.defs.resources import registry_from
     from energy_assets.forecasts.champions import model_names
     from energy_assets.models.store_probe import shown, trouble_with_store
+    from energy_assets.models.versions import UnresolvedModelError
 
     trouble = trouble_with_store(settings.tracking_uri)
     if trouble:
@@ -205,10 +206,17 @@ def _models(settings: Settings, lake: Lake, _now: datetime) -> Iterator[Finding]
         if version is None:
             yield _trouble(
                 f"Model {name} has no champion: its meters are served by a lower rung",
-                remedy="Run the job `training` (weekly by itself); what is not better than last week stays challenger.",
+                remedy=f"`energy models train {name}`; what is not better than last week stays challenger.",
             )
-        else:
+            continue
+        try:
+            registry.load(name, version=version)
             yield _good(f"Model {name}: version {version} is champion")
+        except UnresolvedModelError as error:
+            yield _trouble(
+                f"Model {name}: its champion cannot serve ({error.reason}), lower rungs do. {error}",
+                remedy=f"`energy models train {name}`; under `energy up` the sensor `drift` asks for it by itself.",
+            )
 
 
 def _dagster(settings: Settings, *, now: datetime) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -33,12 +33,13 @@ FLAG_DAYS = 28
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One run of a job: over a range of partitions, one partition, or none."""
+    """One run of a job: over a range of partitions, one partition, or none; `ops` is the run config of its steps."""
 
     title: str
     job: str
     first: date | None = None
     last: date | None = None
+    ops: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -83,6 +84,12 @@ def nightly_steps(*, today: date) -> list[Step]:
     ]
 
 
+def training_steps(names: Sequence[str]) -> list[Step]:
+    """Return what the weekly training does, for registered models of these names or for all."""
+    only = {"models__load": {"config": {"only": list(names)}}} if names else {}
+    return [Step(title="Models, trained and registered", job="training", ops=only)]
+
+
 def profile_steps() -> list[Step]:
     """Return what the weekly job of load profiles does."""
     return [Step(title="Load profiles and peers", job="profiles")]
@@ -122,7 +129,10 @@ def carry_out(steps: Sequence[Step], *, settings: Settings, console: Console) ->
             handler.addHandler(watcher)
             try:
                 result = job.execute_in_process(
-                    instance=instance, tags=dict(step.tags), run_config=_SILENT_CONSOLE, raise_on_error=False
+                    instance=instance,
+                    tags=dict(step.tags),
+                    run_config={**_SILENT_CONSOLE, "ops": dict(step.ops)},
+                    raise_on_error=False,
                 )
             finally:
                 handler.removeHandler(watcher)

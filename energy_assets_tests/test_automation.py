@@ -231,6 +231,45 @@ def test_drift_asks_for_the_models_that_drifted_only(world: World) -> None:
     assert dg.validate_run_config(defs.resolve_job_def("training"), request.run_config)
 
 
+def test_a_champion_that_does_not_load_is_trained_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained yesterday, it would not be trained for drift; after an upgrade it does not load any more."""
+    world = World(tmp_path, facts=replace(FACTS, unseen_ends_at_utc=NOW - timedelta(days=1)))
+    world.live(earlier_kwh=110.0, recent_kwh=110.0)
+    monkeypatch.setattr("energy_assets.defs.drift.code_of_models", lambda: "old")
+    assert world.asked() == []
+    for path in tmp_path.rglob("variants.zip"):
+        path.write_bytes(b"")
+    assert world.asked() == []  # the same forecast, the same code: not looked at
+    monkeypatch.setattr("energy_assets.defs.drift.code_of_models", lambda: "new")
+    (reason,) = world.asked()
+    assert reason.startswith(f"{MODEL}: its champion cannot be used, lower rungs serve its meters")
+    checked = champions_err_as_on_unseen_days(lake=world.lake, registry=world.registry)
+    assert not checked.passed  # type: ignore[union-attr]
+    assert f"`energy models train {MODEL}`" in str(checked.description)  # type: ignore[union-attr]
+    asked = []
+    for day in range(1, 5):  # what was trained was no better than the baselines
+        world.live(earlier_kwh=110.0, recent_kwh=110.0, now=NOW + timedelta(days=day))
+        asked.append(len(world.asked()))
+    assert asked == [0, 0, 1, 0]
+    world.lake.close()
+
+
+def test_meters_with_a_history_and_no_model_ask_for_one(world: World) -> None:
+    world.cursor = None
+    world.live(earlier_kwh=110.0, recent_kwh=110.0)
+    gas = {"commodity": "gas", "model_version": None, "rung": 2, "method": "analogue"}
+    for node, reason in (("old", "registry_empty+weather_missing"), ("young", "too_little_history")):
+        newest = world.lake.read(FORECASTS_LOAD, where={"issued_at_utc": NOW})
+        rows = newest.filter(pl.col("commodity") == "electricity").with_columns(
+            *(pl.lit(value).alias(name) for name, value in gas.items()), node_id=pl.lit(node), reason=pl.lit(reason)
+        )
+        commodity = "gas" if node == "old" else "steam"
+        world.lake.append(FORECASTS_LOAD, FORECASTS_LOAD.conform(rows.with_columns(commodity=pl.lit(commodity))))
+    assert world.asked() == ["load-gas-60min: its meters have a history by now, and no model"]
+
+
 def test_new_readings_of_a_day_ask_for_what_follows_of_that_day_only() -> None:
     """Automation: when yesterday's readings are new, its flags and energy follow; older days stay as they are."""
     raw, interval = dg.AssetKey(["readings", "raw"]), dg.AssetKey(["readings", "interval"])

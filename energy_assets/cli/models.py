@@ -1,4 +1,4 @@
-"""Commands on registered models: list, history, compare, promote, rollback."""
+"""Commands on registered models: list, history, compare, promote, rollback, train, prune."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ def list_models(
 ) -> None:
     """Show versions, what they are, what they learned from, how good they were on unseen days, and the decision."""
     registry = _registry()
-    names = [name] if name else registry.names()
+    names = [_known(registry, name)] if name else registry.names()
     for each in names:
         versions = registry.versions(each)
         shown = [one for index, one in enumerate(versions) if every or one.aliases or index < _SHOWN_VERSIONS]
-        console.print(f"\n[bold]{each}[/]" + ("" if versions else ": no version is registered under this name"))
-        if shown:
-            console.print(_versions_table(shown))
+        console.print(f"\n[bold]{each}[/]")
+        console.print(_versions_table(shown))
         for one in shown:
             console.print(f"  version {one.version}: {escape(_decision_on(one))}", highlight=False)
+            trouble = _trouble_with(registry, one)
+            if trouble:
+                console.print(f"  [red]✗[/] {escape(trouble)}", highlight=False, soft_wrap=True)
         if len(shown) < len(versions):
             console.print(f"  {len(versions) - len(shown)} older versions: --all")
     if not names:
@@ -55,11 +57,45 @@ def list_models(
 @models.command("history")
 def history(name: Annotated[str | None, typer.Argument(help="One registered model. Default: all.")] = None) -> None:
     """Show every change of champion, oldest first: when, from which version to which, how and why."""
+    registry = _registry()
     table = Table("when (UTC)", "model", "version", "how", "why")
-    for each in _registry().promotions(name):
+    for each in registry.promotions(_known(registry, name) if name else None):
         change = f"{each.version}" if each.previous is None else f"{each.previous} → {each.version}"
         table.add_row(f"{each.at_utc:%Y-%m-%d %H:%M}", each.name, change, each.how, escape(each.reason))
-    console.print(table)
+    console.print(table if table.rows else "No version has become champion yet.")
+
+
+@models.command("train")
+def train(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Registered models. Default: all that the meters need.")
+    ] = None,
+) -> None:
+    """Train challengers now, as every week; what is better on days that neither has seen becomes champion.
+
+    Also what to do when a champion does not load after an upgrade: a version that beats plain baselines takes over.
+    """
+    from energy_assets.contracts import METERS
+    from energy_assets.errors import ModelError
+    from energy_assets.forecasts.champions import model_names
+    from energy_assets.lake import Lake
+    from energy_assets.main_job import carry_out, training_steps
+
+    settings = load_settings()
+    lake = Lake.from_settings(settings)
+    needed = model_names(lake.read(METERS))
+    lake.close()
+    unknown = sorted(set(names or ()) - set(needed))
+    if unknown:
+        raise ModelError(
+            f"No meter needs {', '.join(unknown)}; they need {', '.join(needed) or 'none, there is none'}."
+        )
+    carry_out(training_steps(names or ()), settings=settings, console=console)
+    registry = _registry()
+    for name in names or needed:
+        newest = registry.described(name, alias="challenger")
+        said = "not trained: too little to learn from" if newest is None else _decision_on(newest)
+        console.print(f"{name}{'' if newest is None else f' version {newest.version}'}: {escape(said)}", soft_wrap=True)
 
 
 @models.command("compare")
@@ -70,6 +106,7 @@ def compare(
 ) -> None:
     """Compare two versions on days that neither has seen, by a paired block bootstrap, and print the verdict."""
     registry = _registry()
+    _known(registry, name)
     judged = version if version is not None else _behind(registry, name, alias="challenger")
     rival = against if against is not None else registry.version(name)
     if rival == judged:
@@ -95,7 +132,7 @@ def promote(
     from energy_assets.errors import ModelError
 
     registry = _registry()
-    champion = registry.version(name)
+    champion = registry.version(_known(registry, name))
     if champion == version:
         console.print(f"Version {version} is champion already.")
         return
@@ -127,7 +164,8 @@ def promote(
 @models.command("rollback")
 def rollback(name: Name, reason: Why) -> None:
     """Bring the previous champion back; it forecasts bit for bit as before."""
-    done = _registry().rollback(name, now=datetime.now(UTC), reason=reason)
+    registry = _registry()
+    done = registry.rollback(_known(registry, name), now=datetime.now(UTC), reason=reason)
     console.print(
         f"[green]✓[/] {name}: version {done.version} is champion again, after version {done.previous}.", soft_wrap=True
     )
@@ -169,12 +207,40 @@ def _registry() -> Registry:
     return registry_from(load_settings())
 
 
+def _known(registry: Registry, name: str) -> str:
+    """Return the name of a registered model.
+
+    Raises:
+        ModelError: there is none of that name.
+    """
+    from energy_assets.errors import ModelError
+
+    names = registry.names()
+    if name not in names:
+        there = f"the models are {', '.join(names)}" if names else "none is registered yet: `energy models train`"
+        raise ModelError(f"No model {name!r}; {there}.")
+    return name
+
+
+def _trouble_with(registry: Registry, version: Listed) -> str | None:
+    """Return why a version that has an alias cannot be loaded; None for others, and where it can."""
+    from energy_assets.models.versions import UnresolvedModelError
+
+    if not set(version.aliases) & {"champion", "previous_champion"}:
+        return None
+    try:
+        registry.load(version.name, version=version.version)
+    except UnresolvedModelError as error:
+        return f"{error.reason}: {error}"
+    return None
+
+
 def _behind(registry: Registry, name: str, *, alias: str) -> int:
     from energy_assets.errors import ModelError
 
     found = registry.version(name, alias=alias)  # type: ignore[arg-type]
     if found is None:
-        raise ModelError(f"{name} has no {alias}; the models are {', '.join(registry.names()) or 'none'}.")
+        raise ModelError(f"{name} has no {alias}; `energy models list {name}` shows what it has.")
     return found
 
 

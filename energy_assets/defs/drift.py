@@ -1,20 +1,24 @@
-"""Drift of the champions: a check that shows it, and a sensor that asks for training, within a budget.
+"""Drift of the champions, and champions that cannot serve: a check that shows it, a sensor that asks for training.
 
 Its clock is the issue time of the newest forecast, so that a back-filled instance is judged on its own days.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
-from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_SKILL
+from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_SKILL, METERS
 from energy_assets.defs.reporting import table_of
+from energy_assets.forecasts.champions import model_names
 from energy_assets.forecasts.drift import Drift, judge_drift
 from energy_assets.lake import Lake
-from energy_assets.models.registry import Registry
+from energy_assets.models.registry import Registry, UnresolvedModelError
 from energy_assets.sql import Query
 
 RECENT = timedelta(days=14)
@@ -25,13 +29,16 @@ BUDGET = timedelta(days=7)
 What training did not mend, the days since then have not changed enough to mend; and a first training of a back-filled
 instance has learned from the season that its back-filled nights seem to drift into.
 """
+BUDGET_OF_UNUSABLE = timedelta(days=3)
+"""A champion that cannot serve is trained anew at once, and again after so long if what came out was no better."""
 REASON_TAG = "energy_assets/reason"
+_UNUSABLE = ("model_broken", "archive_unavailable")
 
 
 def drifts_of(lake: Lake, registry: Registry) -> tuple[date | None, list[Drift]]:
     """Return the day of the newest forecast, and what is found of each champion that served in the last two weeks."""
-    newest = lake.read(FORECASTS_LOAD, columns=["issued_at_utc"])["issued_at_utc"].max()
-    if not isinstance(newest, datetime):
+    newest = newest_issue_of(lake)
+    if newest is None:
         return None, []
     recent_at = newest - RECENT
     span = {"starts_at_utc": recent_at, "ends_at_utc": newest}
@@ -52,13 +59,42 @@ def last_trained_on(registry: Registry, model: str) -> date | None:
     return datetime.fromisoformat(seen).date() if seen else newest.registered_at_utc.date()
 
 
+def unusable_champions(lake: Lake, registry: Registry) -> dict[str, str]:
+    """Return by model why no champion can serve its meters: it does not load, or there is none for meters old enough.
+
+    Each champion is loaded and let go: after an upgrade of this package older ones may not load any more.
+    """
+    found = {}
+    for name in model_names(lake.read(METERS)):
+        try:
+            registry.resolve(name)
+        except UnresolvedModelError as error:
+            if error.reason in _UNUSABLE:
+                found[name] = f"{name}: its champion cannot be used, lower rungs serve its meters: {error}"
+    newest = newest_issue_of(lake)
+    if newest is not None:
+        query = Query.from_file("energy_assets.defs", "unserved_classes", issued_at_utc=newest)
+        for name in lake.query(query)["model"]:
+            if registry.version(name, alias="challenger") is None:
+                found[name] = f"{name}: its meters have a history by now, and no model"
+    return found
+
+
+def newest_issue_of(lake: Lake) -> datetime | None:
+    """Return the issue time of the newest forecast; None where there is none."""
+    newest = lake.read(FORECASTS_LOAD, columns=["issued_at_utc"])["issued_at_utc"].max()
+    return newest if isinstance(newest, datetime) else None
+
+
 @dg.asset_check(asset=FORECASTS_SKILL.asset_key, name="champions_err_as_on_unseen_days")
 def champions_err_as_on_unseen_days(
     lake: dg.ResourceParam[Lake], registry: dg.ResourceParam[Registry]
 ) -> dg.AssetCheckResult:
-    """Champions err about as much as when they were measured, on meters whose level is about what it was."""
+    """Champions load, and err about as much as when they were measured, on meters whose level is about what it was."""
     _, found = drifts_of(lake, registry)
-    reasons = [each.reason for each in found if each.reason]
+    unusable = unusable_champions(lake, registry)
+    reasons = [f"{each}; `energy models train {name}`" for name, each in unusable.items()]
+    reasons += [each.reason for each in found if each.reason]
     rows = pl.DataFrame(
         [(each.model, each.error_ratio, each.moved_share) for each in found],
         schema={"model": pl.String, "error_ratio": pl.Float64, "moved_share": pl.Float64},
@@ -76,40 +112,57 @@ def champions_err_as_on_unseen_days(
     job_name="training",
     minimum_interval_seconds=3600,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks for training of the models whose error or meters drift, each at most once a week.",
+    description="Asks for training of the models whose error or meters drift, each at most once a week, and of those "
+    "whose champion cannot be used, as after an upgrade.",
     required_resource_keys={"lake", "registry"},
 )
 def drift(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Ask for training of champions that have drifted, within each one's budget; the weekly training goes on beside it.
+    """Ask for training of champions that cannot serve or have drifted, within each one's budget.
 
-    A training that was asked for and failed is asked for again once the budget of its model has passed.
+    They are looked at after every new forecast and after every change of the code that loads them. A training that was
+    asked for and failed is asked for again once the budget of its model has passed.
     """
     lake: Lake = context.resources.lake
     registry: Registry = context.resources.registry
     seen = json.loads(context.cursor or "{}")
-    newest = lake.read(FORECASTS_LOAD, columns=["issued_at_utc"])["issued_at_utc"].max()
-    today = newest.date() if isinstance(newest, datetime) else None
-    if today is None or today.isoformat() == seen.get("judged"):
+    newest, code = newest_issue_of(lake), code_of_models()
+    today = newest.date() if newest is not None else None
+    if today is None or (today.isoformat(), code) == (seen.get("judged"), seen.get("code")):
         yield dg.SkipReason("no forecast since the last look")
         return
     _, found = drifts_of(lake, registry)
     drifted = {each.model: each.reason for each in found if each.reason}
+    unusable = unusable_champions(lake, registry)
     asked = {model: date.fromisoformat(day) for model, day in seen.get("asked", {}).items()}
     spent = {model: trained_or_asked(registry, model, asked=asked, today=today) for model in drifted}
+    for model in unusable:
+        day = asked.get(model) if code == seen.get("code") else None
+        spent[model] = day if day is not None and today - day < BUDGET_OF_UNUSABLE else None
     due = sorted(model for model, day in spent.items() if day is None)
     kept = {**{model: day.isoformat() for model, day in asked.items()}, **dict.fromkeys(due, today.isoformat())}
-    context.update_cursor(json.dumps({"judged": today.isoformat(), "asked": kept}))
+    context.update_cursor(json.dumps({"judged": today.isoformat(), "code": code, "asked": kept}))
+    reasons = drifted | unusable
     if due:
         yield dg.RunRequest(
-            run_key=f"drift {today} {' '.join(due)}",
+            run_key=f"drift {today} {code if unusable else ''} {' '.join(due)}",
             run_config={"ops": {"models__load": {"config": {"only": due}}}},
-            tags={REASON_TAG: "; ".join(str(drifted[model]) for model in due)},
+            tags={REASON_TAG: "; ".join(str(reasons[model]) for model in due)},
         )
-    elif drifted:
-        waits = (f"{reason}, but it was trained or asked for on {spent[model]}" for model, reason in drifted.items())
+    elif reasons:
+        waits = (f"{reason}, but it was trained or asked for on {spent[model]}" for model, reason in reasons.items())
         yield dg.SkipReason("; ".join(waits))
     else:
         yield dg.SkipReason(f"{len(found)} champions are as they were measured")
+
+
+@cache
+def code_of_models() -> str:
+    """Return a fingerprint of the code that saves, loads and feeds models, as this process runs it."""
+    digest = hashlib.sha256()
+    for package in ("models", "features"):
+        for path in sorted((Path(__file__).parents[1] / package).glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def trained_or_asked(registry: Registry, model: str, *, asked: Mapping[str, date], today: date) -> date | None:

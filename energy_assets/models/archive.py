@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,11 @@ WITHOUT_WEATHER = "without_weather"
 ARCHIVE_NAME = "variants.zip"
 _LOADER_FILE = "loader.txt"
 _LOADER_PACKAGES = ("energy_assets", "energy_assets_tests")
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError),  # torn
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError, ImportError, pl.exceptions.PolarsError),  # of others
+)
+"""What reading an archive raises that is torn, or that another version of this package wrote."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -69,10 +75,11 @@ def read_archive(path: Path) -> dict[str, Model]:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(scratch)
             variants = {each.name: _load(each) for each in sorted(Path(scratch).iterdir())}
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"The model archive {path} cannot be loaded: {error}; register the model again.") from error
+    except _UNREADABLE as error:
+        said = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else str(error)
+        raise ModelError(f"The model archive {path.name} cannot be loaded: {said}; train the model again.") from error
     if FULL not in variants:
-        raise ModelError(f"The model archive {path} has no variant {FULL!r}; register the model again.")
+        raise ModelError(f"The model archive {path.name} has no variant {FULL!r}; train the model again.")
     return variants
 
 

@@ -62,13 +62,18 @@ def read_whole(path: Path, found: Found) -> dict[str, Model]:
     if fingerprint(path) != found.digest:
         raise UnresolvedModelError(
             f"The archive of {found.name} version {found.version} is not the one that was registered "
-            f"(SHA-256 differs); roll back or register again.",
+            f"(SHA-256 differs); `energy models train {found.name}` makes another, `energy models rollback` brings the "
+            f"former one back.",
             reason="model_broken",
         )
     try:
         return read_archive(path)
     except ModelError as error:
-        raise UnresolvedModelError(str(error), reason="model_broken") from error
+        raise UnresolvedModelError(
+            f"{found.name} version {found.version} was made by other code than this and does not load any more; "
+            f"`energy models train {found.name}` makes another. {error}",
+            reason="model_broken",
+        ) from error
 
 
 def keep_archive(folder: Path, found: Found, archive: Path) -> None:

@@ -140,9 +140,10 @@ class Registry:
 
         Raises:
             ModelError: there is no such version, or another one became champion than the caller knew of.
+            UnresolvedModelError: it cannot be loaded, so it could not serve.
         """
+        self.load(name, version=version)
         with self._session() as client, self._one_at_a_time():
-            client.get_model_version(name, str(version))
             before = _version_of(client, name, "champion")
             present = 0 if before is None else int(before.version)
             if present == version:
@@ -161,7 +162,7 @@ class Registry:
         """Make the previous champion champion again and return the record; the two change places.
 
         Raises:
-            ModelError: no previous champion is known.
+            ModelError: no previous champion is known; UnresolvedModelError: it cannot be loaded.
         """
         previous = self.version(name, alias="previous_champion")
         if previous is None:

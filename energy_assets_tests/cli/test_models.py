@@ -111,12 +111,19 @@ def test_the_whole_life_of_a_champion(instance: Instance) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        pytest.param(("list", "load-nothing-60min"), 0, "no version is registered", id="list of an unknown model"),
-        pytest.param(("compare", "load-nothing-60min"), 1, "has no challenger; the models are load-elec", id="unknown"),
+        pytest.param(("list", "load-x"), 1, "No model 'load-x'; the models are load-electricity", id="list unknown"),
+        pytest.param(("history", "load-x"), 1, "No model 'load-x'; the models are load-elec", id="history of unknown"),
+        pytest.param(("compare", "load-x"), 1, "No model 'load-x'; the models are load-elec", id="compare an unknown"),
+        pytest.param(("promote", "load-x", "1", "--reason", "x"), 1, "No model 'load-x'; the", id="promote an unknown"),
+        pytest.param(
+            ("train", "load-x"), 1, "No meter needs load-x; they need load-electricity", id="train an unknown"
+        ),
         pytest.param(("compare", NAME, "--version", "9"), 1, "has no version 9", id="unknown version"),
         pytest.param(("promote", NAME, "9", "--reason", "x"), 1, "has no version 9", id="promote an unknown version"),
         pytest.param(("promote", NAME, "2"), 2, "--reason", id="a reason is wanted"),
-        pytest.param(("rollback", "load-nothing-60min", "--reason", "x"), 1, "no previous champion", id="nothing to"),
+        pytest.param(
+            ("rollback", "load-x", "--reason", "x"), 1, "No model 'load-x'; the models", id="roll back unknown"
+        ),
     ],
 )
 def test_mistakes_are_named(words: tuple[str, ...], code: int, expected: str) -> None:
@@ -145,6 +152,30 @@ def test_without_days_that_neither_has_seen_only_force_promotes(
     assert "No evidence" in said
     assert energy("promote", NAME, "2", "--reason", "x", "--force")[0] == 0
     assert made.registry.promotions(NAME)[-1].figures == {}
+    made.lake.close()
+
+
+def test_a_version_that_does_not_load_is_named_and_never_takes_over(
+    template_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Champion 1 gives way to 2; then the files of 1 are torn, as code of another day would find them."""
+    made = open_instance(Path(shutil.copytree(template_home, tmp_path / "home")))
+    made.register(ConstantModel(1.1))
+    made.registry.promote(NAME, 2, now=START, reason="a test")
+    shutil.rmtree(made.registry.cache_folder)  # type: ignore[arg-type]
+    first = min(made.registry.artifact_folder.rglob("variants.zip"), key=lambda path: path.stat().st_mtime_ns)  # type: ignore[union-attr]
+    first.write_bytes(first.read_bytes()[:-30])
+    monkeypatch.setenv("ENERGY_ASSETS_HOME", str(made.settings.home))
+    load_settings.cache_clear()
+    for words in (("rollback", NAME, "--reason", "x"), ("promote", NAME, "1", "--reason", "x", "--force")):
+        code, said = energy(*words)
+        assert code == 1
+        assert "is not the one that was registered" in said
+    assert made.registry.version(NAME) == 2
+    code, said = energy("list", NAME)
+    assert code == 0
+    assert "✗ model_broken: The archive of load-electricity-60min version 1" in said
+    assert "`energy models train load-electricity-60min` makes another" in said
     made.lake.close()
 
 

@@ -352,6 +352,33 @@ def test_archive_loads_nothing_from_foreign_modules(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "foreign",
+    [
+        pytest.param({"full/loader.txt": "energy_assets.models.removed"}, id="a module that is gone"),
+        pytest.param(
+            {"full/loader.txt": ConstantModel.__module__, "full/model.json": '{"level": 1, "former": 2}'},
+            id="a field that is gone",
+        ),
+        pytest.param({"full/loader.txt": ConstantModel.__module__, "full/model.json": "[]"}, id="another layout"),
+        pytest.param({"full/loader.txt": ConstantModel.__module__}, id="a file that is gone"),
+    ],
+)
+def test_what_other_code_wrote_is_a_broken_model_and_says_what_to_do(tmp_path: Path, foreign: dict[str, str]):
+    import zipfile
+
+    from energy_assets.models.archive import fingerprint
+    from energy_assets.models.cache import Found, read_whole
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, text in foreign.items():
+            archive.writestr(name, text)
+    found = Found(name=NAME, version=1, tags={"archive_sha256": fingerprint(tmp_path / "a.zip")})
+    with pytest.raises(UnresolvedModelError, match="`energy models train load-electricity-60min` makes ano") as caught:
+        read_whole(tmp_path / "a.zip", found)
+    assert caught.value.reason == "model_broken"
+
+
+@pytest.mark.parametrize(
     ("metrics", "expected"),
     [
         pytest.param(GOOD, 0.2, id="better"),
