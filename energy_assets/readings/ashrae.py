@@ -154,7 +154,7 @@ def _registry(connection: duckdb.DuckDBPyConnection, source: Source, buildings: 
 
 
 def _sites(located: pl.DataFrame) -> pl.DataFrame:
-    names = contracts.SITES.column_names
+    names = [name for name in contracts.SITES.column_names if name in located.columns]
     return contracts.SITES.conform(located.select(names).unique("site_id", maintain_order=True))
 
 
