@@ -1,4 +1,4 @@
-"""Commands on published forecasts: peaks (how high, when, how likely above a limit), and the scenarios behind them."""
+"""Commands on published forecasts: peaks (how high, when), limits (how likely beyond), the scenarios behind them."""
 
 from __future__ import annotations
 
@@ -64,6 +64,43 @@ def peaks(
     )
     if out is not None:
         write_table(above, out)
+
+
+@forecast.command("limits")
+def limits(
+    issued: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="Time of the issue, in UTC; default: the newest."),
+    ] = None,
+    shown: Annotated[int, typer.Option(min=1, help="How many nodes to show.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file for every node and slot.")] = None,
+) -> None:
+    """List which connections may be passed on the coming days: chances of forecasts.limits, the likeliest first."""
+    from energy_assets.contracts import FORECASTS_LIMITS, FORECASTS_LOAD
+    from energy_assets.forecasts.limits import likeliest_beyond
+    from energy_assets.lake import Lake
+    from energy_assets.readings.own_files import write_table
+
+    lake = Lake.from_settings(load_settings())
+    moment = issued.replace(tzinfo=UTC) if issued else _newest(lake.read(FORECASTS_LOAD, columns=["issued_at_utc"]))
+    rows = lake.read(FORECASTS_LIMITS, where={"issued_at_utc": moment})
+    lake.close()
+    if rows.is_empty():
+        raise LakeError(
+            f"No limit is known of the forecast issued at {moment:%Y-%m-%d %H:%M} UTC. State limit_kw of premises or "
+            f"sites, capacity_kw of meters, or the setting portfolio_limit_kw; the next night tells the chances."
+        )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("node", "limit kW", "likeliest", "at UTC", "hours beyond to be expected"):
+        table.add_column(name, justify="left" if name in ("node", "at UTC") else "right")
+    for row in likeliest_beyond(rows).head(shown).iter_rows(named=True):
+        at = f"{row['likeliest_at_utc']:%Y-%m-%d %H:%M}" if row["highest_probability"] else "-"
+        chance, hours = f"{row['highest_probability']:.0%}", f"{row['hours_expected']:.1f}"
+        table.add_row(row["node_id"], f"{row['limit_kw']:,.4g}", chance, at, hours)
+    console.print(f"{rows['node_id'].n_unique()} limits, issued {moment:%Y-%m-%d %H:%M} UTC", highlight=False)
+    console.print(table)
+    if out is not None:
+        write_table(rows, out)
 
 
 @forecast.command("scenarios")

@@ -1,5 +1,6 @@
 """`energy forecast peaks` over a real lake that holds one published issue."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -7,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from energy_assets.cli import app
-from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_RECIPES, METERS, SITES
+from energy_assets.contracts import FORECASTS_LIMITS, FORECASTS_LOAD, FORECASTS_RECIPES, METERS, SITES
 from energy_assets.errors import ContractError, LakeError
 from energy_assets.lake import Lake
 from energy_assets.settings import load_settings
@@ -47,6 +48,31 @@ def test_peaks_of_the_portfolio_and_the_likelihood_above_a_limit(home: Path):
     assert "likeliest hours" in said
     assert "Above 10 kW: likeliest at" in said
     assert pl.read_csv(out)["probability"].is_between(0, 1).all()
+
+
+def test_limits_are_listed_with_the_likeliest_first(home: Path):
+    publish()
+    with pytest.raises(LakeError, match="State limit_kw of premises or sites, capacity_kw of meters"):
+        energy(command="limits")
+    hour = pl.DataFrame({"starts_at_utc": [given.ISSUE + timedelta(hours=number) for number in (5, 6)]})
+    rows = pl.concat(
+        hour.with_columns(
+            node_id=pl.lit(node), issued_at_utc=pl.lit(given.ISSUE), interval_minutes=pl.lit(60),
+            limit_kw=pl.lit(17.25), probability=pl.Series(chances), probability_fed_in=pl.lit(0.0),
+        )
+        for node, chances in (("t.a|electricity|net", [0.1, 0.3]), ("t.f|electricity|net", [0.75, 0.25]))
+    )  # fmt: skip
+    lake = Lake.from_settings(load_settings())
+    lake.replace(FORECASTS_LIMITS, rows)
+    lake.close()
+    out = home / "limits.csv"
+    lines = energy("--out", str(out), command="limits").splitlines()
+    told = [" ".join(line.split()) for line in lines if "|electricity|net" in line]
+    assert told == [
+        "t.f|electricity|net 17.25 75% 2026-03-10 05:00 1.0",
+        "t.a|electricity|net 17.25 30% 2026-03-10 06:00 0.4",
+    ]
+    assert pl.read_csv(out).height == 4
 
 
 def test_days_of_a_meter_are_those_of_its_site(home: Path):
