@@ -16,7 +16,7 @@ from energy_assets.forecasts.skill import Judgement
 
 MOST_KWH = 1e-6
 """Largest difference of a sum, kWh, and as a share of sums beyond one kWh."""
-_MOST_DRAWN = 100
+_MOST_DRAWN = 500
 _OUTER = [name for name in QUANTILE_COLUMNS if name != "q50"]
 
 
@@ -25,7 +25,7 @@ def judge_sums(forecasts: pl.DataFrame, *, meters: pl.DataFrame, recipe: pl.Data
 
     `forecasts` are all rows of `forecasts.load` of the issue, `recipe` its rows of `forecasts.recipes`; `meters`
     follows its contract. Every median is looked at. The scenarios are drawn again for the largest node of no more than
-    a hundred meters and for the nodes below it: these must add up to it, and its quantiles be the published ones.
+    500 meters and for the nodes below it: these must add up to it, and its quantiles be the published ones.
     """
     sums = pl.concat([_medians(forecasts, meters=meters), *_scenarios(forecasts, meters=meters, recipe=recipe)])
     offenders = sums.filter(pl.col("difference") > MOST_KWH).sort("difference", descending=True)
