@@ -70,6 +70,10 @@ class Settings(BaseSettings):
         description="Rows that models learn from in all; more takes longer and gains little. Beyond 600,000 each model "
         "takes a quarter of them, whatever the effort.",
     )
+    training_family: Literal["blend", "trees", "trees_only", "linear", "last_week", "weekday_mean", "analogue"] = Field(
+        "blend",
+        description="What kind of model is trained; blend mixes the others by how good they were (docs/models.md).",
+    )
     training_effort: Literal["quick", "full"] = Field(
         "full",
         description="Quick models take a third of the time and are a few percent worse; `energy run` starts with them.",

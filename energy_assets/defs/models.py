@@ -138,6 +138,7 @@ def checked_spec(settings: Settings, *, effort: Literal["quick", "full"] | None 
     if settings.training_rows > Settings.model_fields["training_rows"].default:
         rows = max(rows, settings.training_rows // _CLASSES_FED)
     changes = {
+        "family": settings.training_family,
         "device": checked_device(settings.training_device),
         "matrix_gb": settings.training_memory_gb,
         "training_rows": rows,

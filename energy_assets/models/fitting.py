@@ -21,7 +21,7 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     """
     if spec.family == "blend":
         return blend.fit(training, spec=spec, seed=seed, threads=threads)
-    if spec.family == "trees":
+    if spec.family in ("trees", "trees_only", "linear"):
         return trees.fit(training, spec=spec, seed=seed, threads=threads)
     if spec.family == "analogue":
         return fit_analogue(training)

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from energy_assets.errors import ModelError
 from energy_assets.features.matrix import FEATURE_GROUPS
 
-Family = Literal["blend", "trees", "last_week", "weekday_mean", "analogue"]
+Family = Literal["blend", "trees", "trees_only", "linear", "last_week", "weekday_mean", "analogue"]
+"""Experts blended; linear and trees on its residual, either of them alone; seasonal baselines; thirteen analogues."""
 
 
 class Model(Protocol):

@@ -1,8 +1,9 @@
 """Linear and trees: a robust linear part, trees on what it leaves over, and quantiles of what both leave over.
 
-Location and spread are separate because a few hundred trees for each of seven quantiles cost seven times as much and
-give a worse median. All parts are global across meters, in multiples of each meter's scale. The spread is learned from
-residuals out of fold, and corrected on a later stretch of time that no part has learned from.
+Either part also stands alone, as the families `linear` and `trees_only`, with the same band. Location and spread are
+separate because a few hundred trees for each of seven quantiles cost seven times as much and give a worse median. All
+parts are global across meters, in multiples of each meter's scale. The spread is learned from residuals out of fold,
+and corrected on a later stretch of time that no part has learned from.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _LOCATION: dict[str, object] = {
     "colsample_bytree": 0.5,
     "reg_lambda": 5.0,
 }
+_WITHOUT_LINE: dict[str, object] = {**_LOCATION, "objective": "reg:absoluteerror"}
+"""Without a line to start from, residuals are far beyond Huber's slope at first."""
 _WATCHED_ROWS = 15_000
 _MORE_ROUNDS = 1.1
 """More rows bear a little more learning than the halves did."""
@@ -51,15 +54,16 @@ _MORE_ROUNDS = 1.1
 
 @dataclass(frozen=True, kw_only=True)
 class _Location:
-    """Linear part plus trees on its residual, in multiples of the scale."""
+    """Linear part plus trees on its residual, in multiples of the scale; one of the two may be None."""
 
-    linear: Linear
-    booster: Any
+    linear: Linear | None
+    booster: Any | None
     columns: tuple[str, ...]
     rounds: int
 
     def predict(self, rows: pl.DataFrame) -> Floats:
-        return self.linear.predict(rows) + boosting.predict(self.booster, rows, columns=self.columns)
+        line = np.zeros(rows.height, np.float32) if self.linear is None else self.linear.predict(rows)
+        return line if self.booster is None else line + boosting.predict(self.booster, rows, columns=self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +89,17 @@ class TreeModel:
         return quantile_frame(features, values)
 
     def save(self, folder: Path) -> None:
-        """Write `model.json` and the two boosters into the folder."""
-        boosting.save_booster(self.location.booster, folder / "location.ubj")
+        """Write `model.json` and the boosters into the folder."""
+        location = self.location
+        if location.booster is not None:
+            boosting.save_booster(location.booster, folder / "location.ubj")
         boosting.save_booster(self.spread, folder / "spread.ubj")
         content: dict[str, object] = {
             "spec": self.spec.model_dump(),
-            "columns": self.location.columns,
-            "rounds": self.location.rounds,
-            "linear": self.location.linear.coefficients,
-            "has_weather": self.location.linear.has_weather,
+            "columns": location.columns,
+            "rounds": location.rounds,
+            "linear": location.linear and location.linear.coefficients,
+            "has_weather": location.linear is not None and location.linear.has_weather,
             "calibration": self.calibration.corrections,
         }
         write_json(folder, content)
@@ -107,12 +113,13 @@ def load(folder: Path) -> TreeModel:
     """
     content: dict[str, Any] = read_json(folder)
     spec = ModelSpec.model_validate(content["spec"])
-    linear = Linear(coefficients=tuple(content["linear"]), has_weather=content["has_weather"])
+    has_line, has_trees = content["linear"] is not None, content["rounds"] > 0
+    linear = Linear(coefficients=tuple(content["linear"]), has_weather=content["has_weather"]) if has_line else None
     return TreeModel(
         spec=spec,
         location=_Location(
             linear=linear,
-            booster=boosting.load_booster(folder / "location.ubj"),
+            booster=boosting.load_booster(folder / "location.ubj") if has_trees else None,
             columns=tuple(content["columns"]),
             rounds=content["rounds"],
         ),
@@ -159,12 +166,20 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
 def _fit_location(
     rows: pl.DataFrame, *, recipe: Recipe, watch: pl.DataFrame | None = None, rounds: int | None = None
 ) -> _Location:
-    linear = fit_linear(rows, has_weather=recipe.has_weather, seed=recipe.seed)
+    spec, linear = recipe.spec, None
+    if spec.family != "trees_only":
+        linear = fit_linear(rows, has_weather=recipe.has_weather, seed=recipe.seed)
+    if spec.family == "linear":
+        return _Location(linear=linear, booster=None, columns=recipe.columns, rounds=0)
     matrix = _residual_matrix(rows, linear, recipe=recipe)
     watched = None if watch is None else _residual_matrix(watch, linear, recipe=recipe, reference=matrix)
-    spec = recipe.spec
     booster, best = boosting.train(
-        {**_LOCATION, "learning_rate": spec.learning_rate, "max_leaves": spec.leaves},
+        {
+            **(_WITHOUT_LINE if linear is None else _LOCATION),
+            "learning_rate": spec.learning_rate,
+            "max_leaves": spec.leaves,
+            "device": spec.device,
+        },
         matrix,
         rounds=rounds or spec.rounds,
         threads=recipe.threads,
@@ -174,10 +189,15 @@ def _fit_location(
     return _Location(linear=linear, booster=booster, columns=recipe.columns, rounds=best)
 
 
-def _residual_matrix(rows: pl.DataFrame, linear: Linear, *, recipe: Recipe, reference: Any = None) -> Any:
-    label = learned_target(rows) - linear.predict(rows)
+def _residual_matrix(rows: pl.DataFrame, linear: Linear | None, *, recipe: Recipe, reference: Any = None) -> Any:
+    target = learned_target(rows)
     return boosting.streamed_matrix(
-        rows, columns=recipe.columns, label=label, threads=recipe.threads, reference=reference
+        rows,
+        columns=recipe.columns,
+        label=target if linear is None else target - linear.predict(rows),
+        threads=recipe.threads,
+        reference=reference,
+        memory_gb=recipe.spec.matrix_gb,
     )
 
 
