@@ -38,12 +38,12 @@ from energy_assets.defs.partitions import (
 from energy_assets.defs.peers import peer_groups_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.defs.sums import peaks_in_weeks
-from energy_assets.forecasts.actuals import with_actuals
+from energy_assets.forecasts.actuals import known_within, with_actuals
 from energy_assets.forecasts.champions import champions_of
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.evidence import evidence_of
 from energy_assets.forecasts.leaderboard import lead_skill, leaderboard, table_of_board
-from energy_assets.forecasts.learning import MEMORY, learned_from
+from energy_assets.forecasts.learning import MEASURED_AFTER, MEMORY, learned_from
 from energy_assets.forecasts.limit_skill import reliability, skill_of_limits
 from energy_assets.forecasts.limits import likeliest_beyond
 from energy_assets.forecasts.other_horizons import skill_of_ahead, skill_of_outlook
@@ -230,7 +230,10 @@ def forecast_skill(
         chances_of_limits=reliability(recent),
         in_mlflow=drawn_in_mlflow(registry, compared, board=board),
     )
-    evidence = evidence_of(compared, recipes=lake.read(FORECASTS_RECIPES, window), meters=meters, peaks=peaks)
+    in_time = known_within(compared, readings=readings, meters=meters, after=MEASURED_AFTER)
+    if in_time is not compared:
+        peaks = with_actual_peaks(lake.read(FORECASTS_PEAKS, window), compared=in_time, sites=sites)
+    evidence = evidence_of(in_time, recipes=lake.read(FORECASTS_RECIPES, window), meters=meters, peaks=peaks)
     commit = lake.replace(FORECASTS_EVIDENCE, evidence, window=window, message=run_message(context))
     counted = evidence.group_by("statistic", "subject").agg(pl.col("slots").sum()).sort("statistic", "subject")
     yield report(commit, FORECASTS_EVIDENCE, counted=counted)

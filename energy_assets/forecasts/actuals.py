@@ -31,6 +31,36 @@ def with_actuals(
     )
 
 
+def known_within(
+    compared: pl.DataFrame, *, readings: pl.DataFrame, meters: pl.DataFrame, after: timedelta
+) -> pl.DataFrame:
+    """Return rows of `with_actuals` without the `actual_kwh` of which a reading came later than `after` the issue.
+
+    What later nights learn from an issue is then the same whenever it is counted. `readings` has `available_at_utc`.
+    """
+    longest = (compared["starts_at_utc"] - compared["issued_at_utc"]).max()
+    if not isinstance(longest, timedelta):
+        return compared
+    slow = readings.filter(pl.col("available_at_utc") - pl.col("starts_at_utc") > after - longest).select(
+        "meter_id", "starts_at_utc", known_at_utc="available_at_utc"
+    )
+    if slow.is_empty():
+        return compared
+    members = memberships(meters).select("node_id", "meter_id", "interval_minutes")
+    of_nodes = slow.join(members, on="meter_id", how="inner").with_columns(
+        pl.col("starts_at_utc").dt.truncate(pl.concat_str("interval_minutes", pl.lit("m")))
+    )
+    columns = ["node_id", "starts_at_utc", "known_at_utc"]
+    known = pl.concat([slow.rename({"meter_id": "node_id"}).select(columns), of_nodes.select(columns)])
+    newest = known.group_by("node_id", "starts_at_utc").agg(pl.col("known_at_utc").max())
+    in_time = (pl.col("known_at_utc") <= pl.col("issued_at_utc") + after).fill_null(value=True)
+    return (
+        compared.join(newest, on=["node_id", "starts_at_utc"], how="left", validate="m:1", maintain_order="left")
+        .with_columns(actual_kwh=pl.when(in_time).then("actual_kwh"))
+        .drop("known_at_utc")
+    )
+
+
 def _meter_values(
     forecasts: pl.DataFrame, readings: pl.DataFrame, *, meters: pl.DataFrame, sites: pl.DataFrame
 ) -> pl.DataFrame:

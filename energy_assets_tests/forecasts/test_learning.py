@@ -7,10 +7,14 @@ import polars as pl
 import pytest
 
 from energy_assets.contracts import FORECASTS_EVIDENCE, FORECASTS_LOAD, FORECASTS_RECIPES, METERS, QUANTILE_COLUMNS
+from energy_assets.forecasts.actuals import known_within, with_actuals
 from energy_assets.forecasts.centre import centred, mean_of_quantiles, median_before
 from energy_assets.forecasts.evidence import evidence_of
+from energy_assets.forecasts.hierarchy import aggregate
 from energy_assets.forecasts.learning import CENTRES, MEASURED_AFTER, Learned, learned_from, learned_of, recipe_of
 from energy_assets.forecasts.scenarios import LEVEL_SCORES, Dependence
+from energy_assets_tests.forecasts import portfolio as given
+from energy_assets_tests.forecasts.test_skill import constant_forecast, hourly
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 KIND = "electricity|consumption"
@@ -186,6 +190,42 @@ def test_what_was_not_known_then_teaches_nothing():
         evidence, issued_at_utc=at
     )
     assert learned_from(evidence, issued_at_utc=FIRST) == Learned()
+
+
+def test_readings_that_come_after_an_issue_was_counted_teach_nothing():
+    """One meter's evening comes four days late, another's morning in time; only the evening is not counted."""
+    after = timedelta(days=3)
+    issued = given.ISSUE
+    meters = given.METER_ROWS.filter(pl.col("meter_id").is_in(["t.a.electricity", "t.b.electricity"]))
+    rows = pl.concat(constant_forecast(meters.filter(meter_id=name), medians=[5.0] * 24) for name in meters["meter_id"])
+    sums = aggregate(rows, meters=meters, sites=given.SITE_ROWS, dependence={}, seed=1).rows
+    evening = (pl.col("meter_id") == "t.a.electricity") & (pl.col("starts_at_utc") >= issued + timedelta(hours=18))
+    morning = (pl.col("meter_id") == "t.b.electricity") & (pl.col("starts_at_utc") < issued + timedelta(hours=6))
+
+    def compared(value: float) -> pl.DataFrame:
+        readings = pl.concat(hourly([5.5] * 24, starts=issued, meter=name) for name in meters["meter_id"]).with_columns(
+            energy_kwh=pl.when(evening).then(value).otherwise("energy_kwh"),
+            available_at_utc=pl.when(evening)
+            .then(issued + timedelta(days=4))
+            .when(morning)
+            .then(issued + after)
+            .otherwise("available_at_utc"),
+        )
+        told = with_actuals(pl.concat([rows, sums]), readings=readings, meters=meters, sites=given.SITE_ROWS)
+        return known_within(told, readings=readings, meters=meters, after=after)
+
+    counted = compared(5.5).filter(pl.col("actual_kwh").is_not_null()).group_by("node_id").len()
+    assert dict(counted.iter_rows()) == {
+        "t.b.electricity": 24,
+        **dict.fromkeys(["t.a.electricity", "t.a|electricity|consumption", "t.a|electricity|net"], 18),
+        **dict.fromkeys(["t.b|electricity|consumption", "t.b|electricity|net"], 24),
+        **{f"{place}|electricity|{flow}": 18 for place in ("t.berlin", "portfolio") for flow in ("consumption", "net")},
+    }
+    one, other = (
+        evidence_of(compared(value), recipes=FORECASTS_RECIPES.empty(), meters=meters) for value in (5.5, 900.0)
+    )
+    assert one.height
+    assert one.equals(other)
 
 
 def test_nothing_measured_leaves_no_evidence():
