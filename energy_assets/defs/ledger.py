@@ -19,7 +19,7 @@ from energy_assets.contracts import (
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import checked_window, contract_checks
 from energy_assets.defs.partitions import DAILY, DELIVERY_DATE, delivery_dates_of
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, OWNERS, looks_of, report, run_message
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, OWNERS, report, run_message, specs_of
 from energy_assets.lake import Change, Lake
 from energy_assets.ledger.findings import (
     curve_problems,
@@ -116,16 +116,12 @@ def promotion_ledger(
 
 @dg.multi_asset(
     name="ledger_memory",
-    specs=[
-        dg.AssetSpec(
-            description=table.description,
-            deps=[PRICE_LEDGER, SETTLEMENT_LEDGER, PROMOTION_LEDGER],
-            freshness_policy=FRESH_EVERY_MORNING,
-            **looks_of(table),
-        )
-        # Of no partition: the log is remembered as it is, whichever run appended to it.
-        for table in _TABLES
-    ],
+    # Of no partition: the log is remembered as it is, whichever run appended to it.
+    specs=specs_of(
+        _TABLES,
+        deps=[PRICE_LEDGER, SETTLEMENT_LEDGER, PROMOTION_LEDGER],
+        freshness_policy=FRESH_EVERY_MORNING,
+    ),
 )
 def ledger_memory(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]

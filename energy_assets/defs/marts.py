@@ -23,7 +23,7 @@ from energy_assets.contracts.marts import USAGE_NODE_KINDS
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import contract_check
 from energy_assets.defs.partitions import DAILY, DELIVERY_DATE, delivery_dates_of, issue_window, window_of
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, specs_of
 from energy_assets.forecasts.nodes import memberships
 from energy_assets.lake import Change, Commit, Lake
 from energy_assets.prices.daily import zones_of
@@ -82,16 +82,12 @@ _CURVES_AROUND = dg.AssetDep(
 
 @dg.multi_asset(
     name="usage",
-    specs=[
-        dg.AssetSpec(
-            description=table.description,
-            deps=[READINGS_INTERVAL.asset_key, METERS.asset_key, SITES.asset_key, _CURVES_AROUND],
-            automation_condition=WHEN_INPUTS_ARRIVE.ignore(dg.AssetSelection.assets(PRICES_CURVES.asset_key)),
-            freshness_policy=FRESH_EVERY_MORNING,
-            **looks_of(table),
-        )
-        for table in MARTS_USAGE
-    ],
+    specs=specs_of(
+        MARTS_USAGE,
+        deps=[READINGS_INTERVAL.asset_key, METERS.asset_key, SITES.asset_key, _CURVES_AROUND],
+        automation_condition=WHEN_INPUTS_ARRIVE.ignore(dg.AssetSelection.assets(PRICES_CURVES.asset_key)),
+        freshness_policy=FRESH_EVERY_MORNING,
+    ),
     partitions_def=DAILY,
     backfill_policy=BACKFILL_IN_ONE_RUN,
 )

@@ -7,7 +7,7 @@ import dagster as dg
 
 from energy_assets.contracts import METERS, PREMISES, SITES
 from energy_assets.defs.contract_checks import contract_checks
-from energy_assets.defs.reporting import looks_of, report, run_message
+from energy_assets.defs.reporting import report, run_message, specs_of
 from energy_assets.ingestion import register
 from energy_assets.lake import Lake
 from energy_assets.readings.source import load_sources
@@ -18,7 +18,7 @@ _TABLES = (SITES, PREMISES, METERS)
 
 @dg.multi_asset(
     name="metering_registry",
-    specs=[dg.AssetSpec(description=table.description, **looks_of(table)) for table in _TABLES],
+    specs=specs_of(_TABLES),
 )
 def metering_registry(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]

@@ -21,7 +21,7 @@ from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import contract_checks
 from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of, issue_time
 from energy_assets.defs.profiles import calendar_of_sites
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, report, run_message, specs_of, table_of
 from energy_assets.lake import Change, Lake
 from energy_assets.prices.daily import carried_into, price_delivery, zones_of
 from energy_assets.prices.groups import names_clusters, with_profiles
@@ -34,15 +34,11 @@ _TABLES = (PRICES_CURVES, PRICES_DAYS)
 
 @dg.multi_asset(
     name="price_curves",
-    specs=[
-        dg.AssetSpec(
-            description=table.description,
-            deps=[FORECASTS_LOAD.asset_key, PRICES_WHOLESALE.asset_key, PROFILES_METERS.asset_key],
-            freshness_policy=FRESH_EVERY_MORNING,
-            **looks_of(table),
-        )
-        for table in _TABLES
-    ],
+    specs=specs_of(
+        _TABLES,
+        deps=[FORECASTS_LOAD.asset_key, PRICES_WHOLESALE.asset_key, PROFILES_METERS.asset_key],
+        freshness_policy=FRESH_EVERY_MORNING,
+    ),
     partitions_def=DELIVERY_DATE,
     backfill_policy=BACKFILL_IN_ONE_RUN,
 )

@@ -21,7 +21,7 @@ from energy_assets.contracts import (
 from energy_assets.defs.automation import FRESH_EVERY_MORNING, WHEN_INPUTS_ARRIVE
 from energy_assets.defs.contract_checks import checked_window, contract_check
 from energy_assets.defs.partitions import DAILY, window_of
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, specs_of, table_of
 from energy_assets.ingestion import land_all
 from energy_assets.lake import Commit, Lake
 from energy_assets.message_landing import DUMPS, expire_segments, spools
@@ -74,15 +74,11 @@ def land_messages(lake: Lake, settings: Settings, *, message: str) -> dict[str, 
 
 @dg.multi_asset(
     name="landed_readings",
-    specs=[
-        dg.AssetSpec(
-            description=table.description,
-            freshness_policy=FRESH_EVERY_MORNING,
-            deps=[METERS.asset_key, READINGS_SEGMENTS.asset_key],
-            **looks_of(table),
-        )
-        for table in (READINGS_RAW, READINGS_QUARANTINE)
-    ],
+    specs=specs_of(
+        (READINGS_RAW, READINGS_QUARANTINE),
+        freshness_policy=FRESH_EVERY_MORNING,
+        deps=[METERS.asset_key, READINGS_SEGMENTS.asset_key],
+    ),
     partitions_def=DAILY,
     backfill_policy=BACKFILL_IN_ONE_RUN,
     retry_policy=dg.RetryPolicy(max_retries=2, delay=5),

@@ -24,6 +24,11 @@ def looks_of(table: Table, *, kinds: Sequence[str] = ("ducklake",)) -> dict[str,
     }
 
 
+def specs_of(tables: Sequence[Table], *, deps: Sequence[Any] = (), **more: Any) -> list[dg.AssetSpec]:
+    """Return the assets of tables that one step writes from the same inputs; `more` is what AssetSpec takes."""
+    return [dg.AssetSpec(description=table.description, deps=deps, **looks_of(table), **more) for table in tables]
+
+
 def column_schema(table: Table) -> dg.TableSchema:
     """Return a contract as the column schema that the UI shows."""
     return dg.TableSchema(

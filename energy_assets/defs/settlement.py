@@ -21,7 +21,7 @@ from energy_assets.contracts import (
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import checked_window, contract_checks
 from energy_assets.defs.partitions import DAILY, window_of
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, specs_of, table_of
 from energy_assets.lake import Change, Commit, Lake
 from energy_assets.prices.daily import zones_of
 from energy_assets.prices.gathering import LocalDay, gatherings
@@ -45,15 +45,11 @@ LAWS = (
 
 @dg.multi_asset(
     name="settled_days",
-    specs=[
-        dg.AssetSpec(
-            description=table.description,
-            deps=[READINGS_INTERVAL.asset_key, METERS.asset_key, PRICES_CURVES.asset_key],
-            freshness_policy=FRESH_EVERY_MORNING,
-            **looks_of(table),
-        )
-        for table in _DAY_TABLES
-    ],
+    specs=specs_of(
+        _DAY_TABLES,
+        deps=[READINGS_INTERVAL.asset_key, METERS.asset_key, PRICES_CURVES.asset_key],
+        freshness_policy=FRESH_EVERY_MORNING,
+    ),
     partitions_def=DAILY,
     backfill_policy=BACKFILL_IN_ONE_RUN,
 )

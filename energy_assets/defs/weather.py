@@ -18,7 +18,7 @@ from energy_assets.contracts import (
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import checked_window, contract_checks
 from energy_assets.defs.partitions import DAILY, window_of
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, run_message, table_of
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, run_message, specs_of, table_of
 from energy_assets.lake import Lake
 from energy_assets.parsing.account import account_of
 from energy_assets.readings.source import load_sources
@@ -33,15 +33,11 @@ _TABLES = (WEATHER_OBSERVED, WEATHER_FORECAST, WEATHER_QUARANTINE)
 
 @dg.multi_asset(
     name="landed_weather",
-    specs=[
-        dg.AssetSpec(
-            description=table.description,
-            freshness_policy=FRESH_EVERY_MORNING,
-            deps=[SITES.asset_key],
-            **looks_of(table),
-        )
-        for table in _TABLES
-    ],
+    specs=specs_of(
+        _TABLES,
+        freshness_policy=FRESH_EVERY_MORNING,
+        deps=[SITES.asset_key],
+    ),
     partitions_def=DAILY,
     backfill_policy=BACKFILL_IN_ONE_RUN,
     retry_policy=dg.RetryPolicy(max_retries=2, delay=30),

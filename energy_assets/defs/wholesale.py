@@ -17,7 +17,7 @@ from energy_assets.contracts import (
 from energy_assets.defs.automation import FRESH_EVERY_MORNING
 from energy_assets.defs.contract_checks import contract_checks
 from energy_assets.defs.partitions import DELIVERY_DATE, delivery_dates_of, issue_time
-from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message
+from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, specs_of
 from energy_assets.lake import Change, Lake
 from energy_assets.prices.daily import zones_of
 from energy_assets.prices.horizon import HISTORY_DAYS, horizon_rows
@@ -30,10 +30,7 @@ _TABLES = (PRICES_WHOLESALE, PRICES_WHOLESALE_MEMBERS)
 
 @dg.multi_asset(
     name="wholesale_prices",
-    specs=[
-        dg.AssetSpec(description=table.description, freshness_policy=FRESH_EVERY_MORNING, **looks_of(table))
-        for table in _TABLES
-    ],
+    specs=specs_of(_TABLES, freshness_policy=FRESH_EVERY_MORNING),
     partitions_def=DELIVERY_DATE,
     backfill_policy=BACKFILL_IN_ONE_RUN,
 )
