@@ -26,6 +26,18 @@ settings.load_profile("project")
 REAL_DATA_VARIABLE = "ENERGY_ASSETS_REAL_DATA"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist hand out modules in their order; its own leaves those of few tests, the longest, for last."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that have slow tests first, so that no worker ends with one while the other has nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A real Postgres of this test session, as a libpq connection string of its maintenance database."""
