@@ -126,7 +126,8 @@ FORECASTS_RECIPES = Table(
         time("issued_at_utc", "Issue"),
         text(
             "parameter",
-            "seed, scenarios; across_portfolio, within_site, within_premise, hour_to_hour, lasting: correlations; "
+            "seed, scenarios; across_portfolio, within_site, within_premise, hour_to_hour, lasting, with_opposite: "
+            "correlations; "
             "centre: share of the way from median to mean; widening: factor on the bands; peak_shift (half-bands) and "
             "peak_widening: of the highest load of a day",
         ),

@@ -15,13 +15,14 @@ from energy_assets.forecasts.centre import KIND, mean_of_quantiles, median_befor
 from energy_assets.forecasts.learning import BIN_STEP, BINS, CENTRES, CORRELATIONS
 from energy_assets.forecasts.nodes import PORTFOLIO
 from energy_assets.forecasts.peak_learning import peak_evidence
-from energy_assets.forecasts.scenarios import Dependence
+from energy_assets.forecasts.scenarios import OPPOSITES, Dependence
 
 _SCORE_80 = 1.2815516
 _FARTHEST = 3.0
 _DIGITS = 9
 _LASTING_HOURS = 12
 _CORRELATIONS = ("across_portfolio", "within_site", "within_premise")
+_PLACES = {"premise": 0, "site": 1, PORTFOLIO: 2}
 _ISSUE = "issued_at_utc"
 _SLOT = (_ISSUE, "kind", "starts_at_utc")
 
@@ -48,6 +49,7 @@ def evidence_of(
         _covered(_sums(issued, "premise_id"), compared, correlation="within_premise", statistic="covered_premise"),
         _covered_portfolio(sites, compared),
         _hour_to_hour(rows),
+        opposite(compared),
     ]
     if peaks is not None:
         parts.append(peak_evidence(peaks, recipes=recipes))
@@ -240,3 +242,37 @@ def _hour_to_hour(rows: pl.DataFrame) -> pl.DataFrame:
         sums = long if sums is None else pl.concat([sums, long])
     assert sums is not None
     return sums.with_columns(statistic=pl.lit("hour_to_hour"))
+
+
+def opposite(compared: pl.DataFrame) -> pl.DataFrame:
+    """Return, by issue and level of places, how errors of what is fed in and of what is drawn there go together.
+
+    `compared` as for `evidence_of`. Of each place it is the sum of the products of both errors over that of the
+    products of both deviations. The bin is the level: premise, site, portfolio.
+    """
+    deviation = (pl.col("q90") - pl.col("q10")) / (2 * _SCORE_80)
+    farthest = _FARTHEST * deviation
+    nodes = compared.filter(pl.col("node_kind") != "meter", pl.col("actual_kwh").is_not_null()).select(
+        _ISSUE, "starts_at_utc", "interval_minutes", "commodity", "direction",
+        level=pl.col("node_kind").replace_strict(_PLACES, return_dtype=pl.Int64),
+        place=pl.col("node_id").str.extract(r"^(.*)\|[^|]+\|[^|]+$"),
+        error=(pl.col("actual_kwh") - pl.col("q50")).clip(-farthest, farthest),
+        deviation=deviation,
+    )  # fmt: skip
+    parts = []
+    key = [_ISSUE, "starts_at_utc", "interval_minutes", "commodity", "level", "place"]
+    for fed, drawn in OPPOSITES.items():
+        one, other = (nodes.filter(direction=each).drop("direction") for each in (fed, drawn))
+        both = one.join(other, on=key, how="inner", suffix="_drawn", validate="1:1")
+        of_places = both.group_by(_ISSUE, "commodity", "level", "place").agg(
+            together=(pl.col("error") * pl.col("error_drawn")).sort().sum(),
+            apart=(pl.col("deviation") * pl.col("deviation_drawn")).sort().sum(),
+        )
+        ratio = (pl.col("together") / pl.col("apart")).sort()
+        parts.append(
+            of_places.filter(pl.col("apart") > 0)
+            .group_by(_ISSUE, "commodity", bin="level")
+            .agg(slots=pl.len(), total=ratio.sum())
+            .with_columns(subject=pl.concat_str("commodity", pl.lit(fed), separator="|"))
+        )
+    return pl.concat(parts).with_columns(statistic=pl.lit("opposite"))

@@ -21,7 +21,7 @@ from energy_assets.forecasts.nodes import NET, NET_COMMODITY, memberships, node_
 from energy_assets.forecasts.peak_learning import AS_DRAWN, PeakCorrection, subject_of
 from energy_assets.forecasts.peaks import DayPeaks, DaySlots, day_slots, peaks_of, rows_of
 from energy_assets.forecasts.sampling import MICROSECONDS, Summed, axis_of, dense_of, summed
-from energy_assets.forecasts.scenarios import SCENARIOS, Dependence, Draw
+from energy_assets.forecasts.scenarios import SCENARIOS, Dependence, Draw, opposite_kind
 
 _REASONS = 1000  # more than there are reasons; rung and reason travel as one number
 _NODE = ("node_kind", "site_id", "commodity", "direction")
@@ -108,7 +108,7 @@ def aggregate(
 
 
 def members_of(forecasts: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame:
-    """Return the memberships of the meters that an issue has, with kind and shared_premise as drawing wants them.
+    """Return the memberships of the meters that an issue has, with kind, shared_premise and opposite as drawing wants.
 
     Raises:
         ContractError: as `aggregate`.
@@ -121,6 +121,7 @@ def members_of(forecasts: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame
     )
     alike = pl.col("meter_id").n_unique().over("member_premise", "kind")
     members = members.with_columns(shared_premise=pl.when(alike > 1).then("member_premise"))
+    members = _with_opposites(members, registered)
     odd = members.filter(pl.col("interval_minutes") % pl.col("member_minutes") != 0)
     if odd.height:
         raise ContractError(
@@ -128,6 +129,20 @@ def members_of(forecasts: pl.DataFrame, *, meters: pl.DataFrame) -> pl.DataFrame
             f"minutes; the shorter must divide the longer."
         )
     return members
+
+
+def _with_opposites(members: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
+    """Return members with `opposite`: of a meter that feeds in, the first of its premise and cadence that draws."""
+    kind = pl.concat_str("commodity", "direction", separator="|")
+    drawing = meters.group_by(member_premise="premise_id", opposite_kind=kind, member_minutes="interval_minutes").agg(
+        opposite=pl.col("meter_id").min()
+    )
+    kinds = {each: opposite_kind(each) for each in members["kind"].unique()}
+    with_kind = members.with_columns(
+        opposite_kind=pl.col("kind").replace_strict(kinds, default=None, return_dtype=pl.String)
+    )
+    key = ["member_premise", "opposite_kind", "member_minutes"]
+    return with_kind.join(drawing, on=key, how="left", validate="m:1", maintain_order="left").drop("opposite_kind")
 
 
 def net_load(forecasts: pl.DataFrame, *, zone_id: str) -> pl.DataFrame:

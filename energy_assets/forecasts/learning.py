@@ -34,6 +34,7 @@ _ERRORS_FOR_SURE = 2.0
 _NARROWEST, _WIDEST = 0.5, 3.0
 _NOMINAL = 0.8
 _MOST_PERSISTENT = 0.98
+_MOST_OPPOSITE = 0.9
 _LEVELS = {"across_portfolio": "covered_portfolio", "within_site": "covered_site", "within_premise": "covered_premise"}
 _ALL = "all"
 
@@ -118,7 +119,10 @@ def learned_of(recipe: pl.DataFrame) -> Learned:
         widening=values.get("widening", {}),
         centre=values.get("centre", {}),
         dependence={
-            kind: Dependence(**{name: values[name][kind] for name in (*_LEVELS, "hour_to_hour", "lasting")})
+            kind: Dependence(
+                **{name: values[name][kind] for name in (*_LEVELS, "hour_to_hour", "lasting")},
+                with_opposite=values.get("with_opposite", {}).get(kind, 0.0),
+            )
             for kind in kinds
         },
         peaks={
@@ -192,12 +196,18 @@ def _dependence(tables: Mapping[tuple[object, ...], pl.DataFrame], *, kind: str,
         )
         if totals.get(3):
             lasting = _trusted(float(np.clip(totals[2] / totals[3], 0, 1)), prior=lasting, issues=issues)
+    opposite = 0.0
+    if ("opposite", kind) in tables:
+        of_levels = tables["opposite", kind].select(pl.col("total") / pl.col("slots")).to_series()
+        found = float(np.clip(of_levels.mean(), -_MOST_OPPOSITE, _MOST_OPPOSITE))  # type: ignore[arg-type]
+        opposite = _trusted(found, prior=0.0, issues=issues)
     return Dependence(
         across_portfolio=portfolio,
         within_site=site,
         within_premise=premise,
         hour_to_hour=hours,
         lasting=min(lasting, hours),
+        with_opposite=opposite,
     )
 
 

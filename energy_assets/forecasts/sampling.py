@@ -117,7 +117,7 @@ def dense_of(forecasts: pl.DataFrame, axis: Axis) -> dict[int, Dense]:
 def drawn(draw: Draw, group: pl.DataFrame, dense: Dense, *, minutes: int) -> tuple[npt.NDArray[np.float32], Ints]:
     """Return scenarios [meter, slot, scenario] of members of one cadence, and their rows in `dense`.
 
-    `group` has meter_id, kind, member_site and shared_premise (null for a premise's only meter of its kind).
+    `group` has meter_id, kind, member_site, shared_premise (null for a premise's only meter of its kind) and opposite.
     """
     rows = np.array([dense.row[meter] for meter in group["meter_id"]], dtype=np.int64)
     meters = Meters(
@@ -125,6 +125,7 @@ def drawn(draw: Draw, group: pl.DataFrame, dense: Dense, *, minutes: int) -> tup
         kinds=group["kind"].to_list(),
         sites=group["member_site"].to_list(),
         premises=group["shared_premise"].to_list(),
+        opposites=group["opposite"].to_list(),
         minutes=minutes,
         quantiles=dense.quantiles[rows].astype(np.float32),
     )
@@ -136,7 +137,7 @@ def drawn(draw: Draw, group: pl.DataFrame, dense: Dense, *, minutes: int) -> tup
 def summed(members: pl.DataFrame, *, dense: dict[int, Dense], draw: Draw) -> Iterator[Summed]:
     """Yield all nodes of one commodity: premises, then their site, the portfolio last.
 
-    `members` as `nodes.memberships` gives them, with kind and shared_premise.
+    `members` as `nodes.memberships` gives them, with kind, shared_premise and opposite.
     """
     kinds = members.sort("node_id", "meter_id").partition_by("node_kind", as_dict=True, maintain_order=True)
     premises, sites, portfolio = (kinds[(kind,)] for kind in ("premise", "site", PORTFOLIO))

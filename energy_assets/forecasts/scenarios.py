@@ -23,6 +23,8 @@ LEVEL_SCORES = np.array([-1.6448536, -1.2815516, -0.6744898, 0.0, 0.6744898, 1.2
 """Standard normal scores of the levels of `contracts.LEVELS`."""
 _OUTERMOST_SCORE = 3.0
 _HOUR = 60
+OPPOSITES = {"production": "consumption", "grid_export": "grid_import"}
+"""Directions that feed in, and those that draw at the same place."""
 _BLOCK_CELLS = 400_000
 """Cells worked on at a time: what fits a processor's cache is several times as fast."""
 
@@ -41,6 +43,9 @@ class Dependence:
     hour_to_hour: float = 0.80
     lasting: float = 0.20
     """Share of the variance that stays for all slots of an issue: an odd day is odd from morning to night."""
+    with_opposite: float = 0.0
+    """Correlation of what is fed in with what is drawn at the same place: under a cloud there is less of one, more of
+    the other."""
 
     @property
     def fading(self) -> float:
@@ -85,6 +90,8 @@ class Meters:
     kinds: Sequence[str]
     sites: Sequence[str]
     premises: Sequence[str | None]
+    opposites: Sequence[str | None]
+    """Of a meter that feeds in, the one of its premise that draws."""
     minutes: int
     quantiles: Floats
 
@@ -117,8 +124,15 @@ class Draw:
         persistence = np.array([each.fading ** (meters.minutes / 60) for each in of_kinds], dtype=np.float32)
         lasting = np.array([each.lasting for each in of_kinds], dtype=np.float32)
         slots = self.axis.slots(meters.minutes)
-        names = [f"meter {meters.meter_ids[index]}" for index in chosen]
-        fresh = [self._fresh(name, slots=slots) for name in names]
+        fresh = [
+            self._with_opposite(
+                f"meter {meters.meter_ids[index]}",
+                opposite=None if meters.opposites[index] is None else f"meter {meters.opposites[index]}",
+                correlation=each.with_opposite,
+                slots=slots,
+            )
+            for index, each in zip(chosen, of_kinds, strict=True)
+        ]
         scores = _persistent(fresh, persistence=persistence, lasting=lasting)
         for row, index in enumerate(chosen):
             kind, premise_id = meters.kinds[index], meters.premises[index]
@@ -138,16 +152,36 @@ class Draw:
         hours = starts // _HOUR - self.axis.start // _HOUR
         if name not in self._shared:
             of_kind = self.dependence.get(kind, Dependence())
-            fresh = self._fresh(f"shared {name}", slots=self.axis.slots(1) // _HOUR + 2)
+            fresh = self._with_opposite(
+                f"shared {name}",
+                opposite=f"shared {opposite_kind(kind)}{name.removeprefix(kind)}" if opposite_kind(kind) else None,
+                correlation=of_kind.with_opposite,
+                slots=self.axis.slots(1) // _HOUR + 2,
+            )
             persistence, lasting = np.array([[of_kind.fading], [of_kind.lasting]], dtype=np.float32)
             self._shared[name] = _persistent([fresh], persistence=persistence, lasting=lasting)[0]
         return self._shared[name][hours]
+
+    def _with_opposite(self, name: str, *, opposite: str | None, correlation: float, slots: int) -> Floats:
+        """Return draws as `_fresh`, correlated with those of the opposite."""
+        own = self._fresh(name, slots=slots)
+        if opposite is None or not correlation:
+            return own
+        mixed: Floats = self._fresh(opposite, slots=slots) * np.float32(correlation)
+        mixed += own * np.float32((1 - correlation**2) ** 0.5)
+        return mixed
 
     def _fresh(self, name: str, *, slots: int) -> Floats:
         """Return independent standard normal draws [1 + slot, half of the scenarios] that only seed and name decide."""
         digest = hashlib.blake2b(name.encode(), digest_size=8, key=self.seed.to_bytes(8, "big")).digest()
         generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
         return generator.standard_normal((1 + slots, self.scenarios // 2), dtype=np.float32)
+
+
+def opposite_kind(kind: str) -> str | None:
+    """Return the kind that draws where a kind feeds in; None for kinds that draw."""
+    commodity, _, direction = kind.partition("|")
+    return f"{commodity}|{OPPOSITES[direction]}" if direction in OPPOSITES else None
 
 
 def energies(scores: Floats, quantiles: Floats) -> Floats:

@@ -9,7 +9,7 @@ import pytest
 from energy_assets.contracts import FORECASTS_EVIDENCE, FORECASTS_LOAD, FORECASTS_RECIPES, METERS, QUANTILE_COLUMNS
 from energy_assets.forecasts.actuals import known_within, with_actuals
 from energy_assets.forecasts.centre import centred, mean_of_quantiles, median_before
-from energy_assets.forecasts.evidence import evidence_of
+from energy_assets.forecasts.evidence import evidence_of, opposite
 from energy_assets.forecasts.hierarchy import aggregate
 from energy_assets.forecasts.learning import CENTRES, MEASURED_AFTER, Learned, learned_from, learned_of, recipe_of
 from energy_assets.forecasts.scenarios import LEVEL_SCORES, Dependence
@@ -249,3 +249,41 @@ def test_what_lasts_all_day_is_told_from_what_fades():
     assert found.hour_to_hour == pytest.approx(0.5, abs=0.08)
     assert found.lasting == pytest.approx(0.5, abs=0.1)
     assert found.fading < 0.2
+
+
+def test_how_what_is_fed_in_goes_with_what_is_drawn_is_learned():
+    """Errors of import and export go together by -0.6 at each of two premises, and so in their sums."""
+    hours, kinds = 24, ("grid_import", "grid_export")
+    given = [(f"s.p{number}", direction) for number in range(2) for direction in kinds]
+    nodes = [(f"{place}|electricity|{direction}", "premise", direction) for place, direction in given]
+    above = [("s", "site"), ("portfolio", "portfolio")]
+    nodes += [(f"{place}|electricity|{each}", level, each) for place, level in above for each in kinds]
+    evidence = []
+    for number in range(20):
+        issued = FIRST + timedelta(days=number)
+        draw = np.random.default_rng(number).standard_normal((3, 2, hours))
+        errors = {f"s.p{place}|electricity|grid_import": draw[0, place] for place in range(2)}
+        errors |= {
+            f"s.p{place}|electricity|grid_export": -0.6 * draw[0, place] + 0.8 * draw[1, place] for place in range(2)
+        }
+        for place in ("s", "portfolio"):
+            for each in kinds:
+                errors[f"{place}|electricity|{each}"] = sum(errors[f"s.p{at}|electricity|{each}"] for at in range(2))
+        rows = [
+            {
+                "node_id": name, "node_kind": level, "commodity": "electricity", "direction": direction,
+                "issued_at_utc": issued, "starts_at_utc": issued + timedelta(hours=hour), "interval_minutes": 60,
+                "actual_kwh": 100 + error, "q50": 100.0, "q10": 100 - 1.2815516 * size, "q90": 100 + 1.2815516 * size,
+            }
+            for name, level, direction in nodes
+            for size in (1.0 if level == "premise" else 2**0.5,)
+            for hour, error in enumerate(errors[name])
+        ]  # fmt: skip
+        evidence.append(opposite(pl.DataFrame(rows)))
+    known = pl.concat(evidence).select(FORECASTS_EVIDENCE.column_names)
+    found = learned_from(FORECASTS_EVIDENCE.conform(known), issued_at_utc=FIRST + timedelta(days=23))
+    assert found.dependence["electricity|grid_export"].with_opposite == pytest.approx(-0.6 * 20 / 23, abs=0.08)
+    recipe = recipe_of(found, issued_at_utc=FIRST, seed=1)
+    assert learned_of(recipe).dependence == found.dependence
+    before = recipe.filter(pl.col("parameter") != "with_opposite")
+    assert learned_of(before).dependence["electricity|grid_export"].with_opposite == 0.0

@@ -190,7 +190,27 @@ def test_scenarios_hang_together_as_they_are_told_to():
     given_so = Dependence(across_portfolio=0.0, within_site=0.0, within_premise=0.0, hour_to_hour=0.8, lasting=0.4)
     draw = Draw(seed=1, axis=Axis(start=0, end=24 * 60, finest=60), dependence={"a|b": given_so}, scenarios=8000)
     quantiles = np.broadcast_to(LEVEL_SCORES, (1, 24, 7)).copy()
-    meter = Meters(meter_ids=["m"], kinds=["a|b"], sites=["s"], premises=[None], minutes=60, quantiles=quantiles)
+    meter = Meters(
+        meter_ids=["m"], kinds=["a|b"], sites=["s"], premises=[None], opposites=[None], minutes=60, quantiles=quantiles
+    )
     after = np.corrcoef(draw.energies(meter)[0])
     assert after[3, 4] == pytest.approx(0.8, abs=0.03)
     assert after[3, 15] == pytest.approx(0.4 + 0.6 * (2 / 3) ** 12, abs=0.04)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.8, -0.6])
+@pytest.mark.parametrize("place", ["t.e", "t.berlin"], ids=["premise", "site"])
+def test_what_is_fed_in_goes_with_what_is_drawn_as_was_learned(place: str, correlation: float):
+    """Berlin's only grid meters are those of t.e; the correlation is that of normal scores, the same at both levels."""
+    kind = "electricity|grid_export"
+    drawn = joint_scenarios(
+        PUBLISHED,
+        meters=given.METER_ROWS,
+        dependence={kind: Dependence(with_opposite=correlation)},
+        seed=5,
+        scenarios=2000,
+    )
+    parts = [drawn.of(f"{place}|electricity|{direction}").energy_kwh for direction in ("grid_import", "grid_export")]
+    ranks = [part.argsort(axis=0).argsort(axis=0) for part in parts]
+    found = np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(ranks[0].T, ranks[1].T, strict=True)])
+    assert found == pytest.approx(correlation, abs=0.06)
