@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from energy_assets.cli import app
 from energy_assets.contracts import TABLES
+from energy_assets.readings.quality import REASONS
 from energy_assets.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -161,3 +162,13 @@ def test_every_file_that_a_page_points_at_is_there(page: Path) -> None:
         f"/{path.relative_to(ROOT)}" for path in ROOT.rglob("*.py") if not path.parts[len(ROOT.parts)].startswith(".")
     ]
     assert [file for file in files if not any(path.endswith(f"/{file}") for path in known)] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    text = PAGES[0].read_text("utf-8")
+    assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in text] == []
+
+
+def test_every_reason_of_cleaning_is_explained() -> None:
+    text = (ROOT / "docs" / "readings.md").read_text("utf-8")
+    assert [f"| `{name}` | {why} |" for name, why in REASONS.items() if f"| `{name}` | {why} |" not in text] == []
