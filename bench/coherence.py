@@ -74,7 +74,7 @@ def roofs(folder: Path) -> RealSet:
     sun = pl.read_parquet(folder / "citylearn_2022_homes_1_5.parquet").select(
         meter_id=pl.format("citylearn22_homes.{}.electricity.pv", "building_id"),
         starts_at_utc=pl.col("ts_local_std").cast(homes.readings.schema["starts_at_utc"]),
-        energy_kwh=pl.col("solar_w_per_kwp") / 1000 * KWP,
+        energy_kwh=pl.col("solar_w_per_kwp").cast(pl.Float64) / 1000 * KWP,
     )
     fed = sun.join(homes.readings.drop("meter_id", "energy_kwh").unique("starts_at_utc"), on="starts_at_utc")
     panels = homes.meters.with_columns(meter_id=pl.col("meter_id") + ".pv", direction=pl.lit("production"))
