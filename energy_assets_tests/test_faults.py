@@ -33,6 +33,7 @@ LAST_CURVES = (
     "(SELECT * EXCLUDE (revision) FROM prices.curves "
     "QUALIFY revision = max(revision) OVER (PARTITION BY zone_id, delivery_date))"
 )
+Contents = dict[str, dict[str, object]]
 TABLES = ("readings.raw", "readings.interval", "forecasts.load", LAST_CURVES, "anomalies.flags", "marts.outlook")
 
 
@@ -91,18 +92,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(home: Home) -> dict[str, object]:
-    """What the tables hold after a night in which nothing happened, on the second version of the source."""
+def undisturbed(home: Home) -> Contents:
+    """What the tables hold after nights in which nothing happened, by the version of the source that they read."""
     home.night()
-    before = home.content()
+    contents = {home.before: home.content()}
     home.write(home.after)
     home.night()
-    content = home.content()
-    assert content != before
-    home.write(home.before)
-    home.night()
-    assert home.content() == before
-    return content
+    contents[home.after] = home.content()
+    assert contents[home.before] != contents[home.after]
+    return contents
 
 
 def started(home: Home, *, limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
@@ -119,20 +117,18 @@ def started(home: Home, *, limit: Callable[[], None] | None = None) -> subproces
     )
 
 
-def test_a_night_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
-    home: Home, undisturbed: dict[str, object]
-) -> None:
-    home.write(home.after)
+def test_a_night_that_is_killed_again_and_again_ends_as_an_undisturbed_one(home: Home, undisturbed: Contents) -> None:
+    home.write(home.before)
     for seconds in (3.0, 5.0, 8.0):
         process = started(home)
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     home.night()
-    assert home.content() == undisturbed
+    assert home.content() == undisturbed[home.before]
 
 
-def test_a_source_replaced_while_it_is_read_loses_nothing(home: Home, undisturbed: dict[str, object]) -> None:
+def test_a_source_replaced_while_it_is_read_loses_nothing(home: Home, undisturbed: Contents) -> None:
     stop = threading.Event()
 
     def replace() -> None:
@@ -155,7 +151,7 @@ def test_a_source_replaced_while_it_is_read_loses_nothing(home: Home, undisturbe
     assert account["rows_in"].sum() == sum(account[name].sum() for name in ("stored", "duplicate", "quarantined"))
     home.write(home.after)
     home.night()
-    assert home.content() == undisturbed
+    assert home.content() == undisturbed[home.after]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +161,7 @@ def test_a_source_replaced_while_it_is_read_loses_nothing(home: Home, undisturbe
         pytest.param(300_000, id="the lake can, the records cannot"),
     ],
 )
-def test_a_full_disk_is_said_and_leaves_what_was(home: Home, undisturbed: dict[str, object], limit_bytes: int) -> None:
+def test_a_full_disk_is_said_and_leaves_what_was(home: Home, undisturbed: Contents, limit_bytes: int) -> None:
     home.write(home.after)
 
     def small_files_only() -> None:
@@ -180,7 +176,7 @@ def test_a_full_disk_is_said_and_leaves_what_was(home: Home, undisturbed: dict[s
     assert "disk" in printed
     assert "free some" in printed
     home.night()
-    assert home.content() == undisturbed
+    assert home.content() == undisturbed[home.after]
 
 
 def test_a_damaged_file_of_the_lake_is_named_once_with_run_and_log(home: Home) -> None:
