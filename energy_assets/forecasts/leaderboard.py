@@ -106,13 +106,15 @@ def leaderboard(skill: pl.DataFrame, *, portfolio: bool = False) -> pl.DataFrame
 
 
 def table_of_board(board: pl.DataFrame) -> pl.DataFrame:
-    """Return a leaderboard as a person reads it: a row per place, commodity and direction, a column per lead time.
+    """Return a leaderboard as a person reads it: a row per site and flow, a column per lead time.
 
     A cell is the nmae of what was published and, in brackets, its skill over the best plain baseline; the worst first,
     by mean skill, because these are what a person can do something about.
     """
     by = ["place", "commodity", "direction"]
-    gained = pl.when(pl.col("skill") >= 0).then(pl.lit(" (+")).otherwise(pl.lit(" (")) + _percent("skill") + pl.lit(")")
+    # Spaces that do not break keep a cell in one line.
+    sign = pl.when(pl.col("skill") >= 0).then(pl.lit("\u00a0(+")).otherwise(pl.lit("\u00a0("))
+    gained = sign + _percent("skill") + pl.lit(")")
     rows = board.with_columns(
         cell=_percent(PUBLISHED, decimals=1) + gained.fill_null(""), horizon=pl.col("horizon").str.replace("_", "–")
     )
@@ -122,17 +124,22 @@ def table_of_board(board: pl.DataFrame) -> pl.DataFrame:
     wide = rows.pivot("horizon", index=by, values="cell", maintain_order=False)
     found = wide.join(whole, on=by, validate="1:1").sort("mean_skill", *by, nulls_last=True)
     horizons = rows["horizon"].unique().sort().to_list()
-    shown = pl.col("place").alias("site"), *by[1:], "nights", *horizons, _percent("coverage_80").alias("in 80 % band")
-    return found.select(shown)
+    return found.select(
+        pl.col("place").alias("site"),
+        pl.concat_str("commodity", pl.lit(" "), "direction").alias("flow"),
+        "nights",
+        *horizons,
+        _percent("coverage_80").alias("in band"),
+    )
 
 
 def figures_of_board(board: pl.DataFrame) -> dict[str, float]:
     """Return the figures of a leaderboard of one commodity by name, as an experiment tracker takes them.
 
-    `leaderboard/<place> <direction>/nmae_06_12h` and `…/skill_06_12h`.
+    `leaderboard_nmae/<place> <direction> 06_12h` and `leaderboard_skill/…`.
     """
     return {
-        f"leaderboard/{row['place']} {row['direction']}/{metric}_{row['horizon']}": row[column]
+        f"leaderboard_{metric}/{row['place']} {row['direction']} {row['horizon']}": row[column]
         for row in board.iter_rows(named=True)
         for metric, column in (("nmae", PUBLISHED), ("skill", "skill"))
         if row[column] is not None
@@ -153,7 +160,7 @@ def served_last(compared: pl.DataFrame) -> dict[tuple[str, int], str]:
 
 def _percent(name: str, *, decimals: int = 0) -> pl.Expr:
     rounded = (100 * pl.col(name)).round(decimals)
-    return (rounded if decimals else rounded.cast(pl.Int64)).cast(pl.String) + pl.lit(" %")
+    return (rounded if decimals else rounded.cast(pl.Int64)).cast(pl.String) + pl.lit("%")
 
 
 def _slots(compared: pl.DataFrame) -> pl.DataFrame:

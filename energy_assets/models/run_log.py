@@ -29,7 +29,7 @@ _ABOUT = {
     "mlflow.note.content": (
         "One run per training of a registered model, named after the day up to which it learned. Metrics without a "
         "prefix are its own on unseen days, those of a baseline follow its name, `skill/…` compares the two; `live/…` "
-        "and `leaderboard/…` come from the nights in which it served. `model_card.html` has it all on one page."
+        "and `leaderboard_…` come from the nights in which it served. `model_card.html` has it all on one page."
     ),
 }
 

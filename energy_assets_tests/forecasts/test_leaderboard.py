@@ -85,23 +85,19 @@ def test_the_board_is_the_median_of_the_nights_with_the_best_skill_first() -> No
     assert table_of_board(board).rows(named=True) == [
         {
             "site": SITE,
-            "commodity": "electricity",
-            "direction": "consumption",
+            "flow": "electricity consumption",
             "nights": 3,
-            "00–06h": "10.0 % (+75 %)",
-            "06–12h": "10.0 % (-100 %)",
-            "in 80 % band": "50 %",
+            "00–06h": "10.0%\u00a0(+75%)",
+            "06–12h": "10.0%\u00a0(-100%)",
+            "in band": "50%",
         }
     ]
     assert figures_of_board(board) == pytest.approx(
         {
-            f"leaderboard/{SITE} consumption/{name}": value
-            for name, value in (
-                ("nmae_00_06h", 0.1),
-                ("skill_00_06h", 0.75),
-                ("nmae_06_12h", 0.1),
-                ("skill_06_12h", -1),
-            )
+            f"leaderboard_nmae/{SITE} consumption 00_06h": 0.1,
+            f"leaderboard_skill/{SITE} consumption 00_06h": 0.75,
+            f"leaderboard_nmae/{SITE} consumption 06_12h": 0.1,
+            f"leaderboard_skill/{SITE} consumption 06_12h": -1.0,
         }
     )
     assert table_of_board(board.clear()).is_empty()
