@@ -91,13 +91,15 @@ def limits(
             f"sites, capacity_kw of meters, or the setting portfolio_limit_kw; the next night tells the chances."
         )
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("node", "limit kW", "likeliest", "at UTC", "hours beyond to be expected"):
-        table.add_column(name, justify="left" if name in ("node", "at UTC") else "right")
+    for name in ("node", "limit kW", "likeliest", "at UTC", "hours expected"):
+        table.add_column(name, justify="left" if name in ("node", "at UTC") else "right", overflow="fold")
     for row in likeliest_beyond(rows).head(shown).iter_rows(named=True):
         at = f"{row['likeliest_at_utc']:%Y-%m-%d %H:%M}" if row["highest_probability"] else "-"
         chance, hours = f"{row['highest_probability']:.0%}", f"{row['hours_expected']:.1f}"
         table.add_row(row["node_id"], f"{row['limit_kw']:,.4g}", chance, at, hours)
-    console.print(f"{rows['node_id'].n_unique()} limits, issued {moment:%Y-%m-%d %H:%M} UTC", highlight=False)
+    console.print(
+        f"Chances to pass {rows['node_id'].n_unique()} limits, issued {moment:%Y-%m-%d %H:%M} UTC", highlight=False
+    )
     console.print(table)
     if out is not None:
         write_table(rows, out)
