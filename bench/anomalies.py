@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench import anomalies_speed
 from bench.anomalies_faults import CLASSES, CONSUMPTION_FAULTS, DATA_FAULTS, WARM_UP_DAYS, Case, inject, sites
 from bench.anomalies_rivals import RIVALS
-from energy_assets.anomalies.events import merge_flags
+from energy_assets.anomalies.events import merged_events
 from energy_assets.anomalies.flags import Judgement, judge
 from energy_assets.contracts import READINGS_INTERVAL, Window
 
@@ -92,7 +92,7 @@ def ours(case: Case) -> tuple[np.ndarray, Judgement, pl.DataFrame]:
     """Return the score of every slot, the judgement, and the events."""
     readings, meters, places, window = frames(case)
     judgement = judge(readings, meters=meters, sites=places, window=window, every_score=True)
-    events = merge_flags(judgement.flags, meters=meters, as_of_utc=window.ends_at_utc, days=judgement.days)
+    events = merged_events(judgement.flags, meters=meters, as_of_utc=window.ends_at_utc, days=judgement.days)
     score = np.zeros(case.site.kwh.shape)
     meter = judgement.scores["meter_id"].cast(pl.Enum(case.site.meter_ids)).to_physical().to_numpy()
     slot = _slot(judgement.scores["starts_at_utc"], case)

@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from energy_assets import contracts
-from energy_assets.anomalies.events import merge_flags
+from energy_assets.anomalies.events import merged_events
 from energy_assets.anomalies.limits import DEFAULT_LIMITS, MORNING_LIMITS, Limits
 from energy_assets.contracts import Window
 from energy_assets.defs.anomaly_days import judged_days
@@ -121,7 +121,7 @@ def show(lake: Lake, *, labels: pl.DataFrame, window: Window, limits: dict[str, 
     span = (window.ends_at_utc - window.starts_at_utc) // timedelta(days=1)
     print(f"{meters.height} meters, {span} days, {labels.height} labelled faults; flags in {seconds:.0f} s")
     for name, chosen in limits.items():
-        events = merge_flags(flags, meters=meters, as_of_utc=window.ends_at_utc, days=days, limits=chosen)
+        events = merged_events(flags, meters=meters, as_of_utc=window.ends_at_utc, days=days, limits=chosen)
         alerts, found = matched(events, flags, labels)
         asked = events.filter("is_alert")
         per_day = asked.group_by(pl.col("alerted_at_utc")).len()["len"]

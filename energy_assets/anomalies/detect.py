@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from energy_assets.anomalies.events import merge_flags
+from energy_assets.anomalies.events import merged_events
 from energy_assets.anomalies.files import (
     as_readings,
     read_meters,
@@ -71,7 +71,7 @@ def detect(
     registry = _registry(kept, declared=declared, timezone=timezone, country_code=country_code)
     judgement = _judged(kept, registry=registry, weather=weather, limits=limits)
     flags = pl.concat([judgement.flags, _duplicates(rows)], how="diagonal").sort("meter_id", "starts_at_utc", "rule")
-    events = merge_flags(
+    events = merged_events(
         flags, meters=registry, as_of_utc=_end_of(kept), prices=prices, days=judgement.days, limits=limits
     )
     flags, scores = _as_given(flags, kept=kept), _as_given(_every_score(kept, judgement.scores), kept=kept)

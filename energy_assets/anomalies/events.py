@@ -29,28 +29,6 @@ _NEVER_LOW = ("spike", "impossible", "unit_shift", "register_jump")
 _MERELY_ODD = {"over": "residual_high", "under": "residual_low"}
 
 
-def merge_flags(
-    flags: pl.DataFrame,
-    *,
-    meters: pl.DataFrame,
-    as_of_utc: datetime,
-    prices: pl.DataFrame | None = None,
-    days: pl.DataFrame | None = None,
-    feedback: pl.DataFrame | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-) -> pl.DataFrame:
-    """Return the events that `flags` (rows of `anomalies.flags`) make, as rows of `anomalies.events`.
-
-    `meters` are rows of `metering.meters` (interval_minutes, site_id). `as_of_utc` is the end of the last judged day:
-    an event that could still grow is open, others are closed. `prices` has starts_at_utc, price_per_kwh and, where
-    known, site_id and greenhouse_gas_kg_per_kwh. `days` are rows of `anomalies.days`, for the control of false
-    discoveries. `feedback` are rows of `anomalies.feedback`.
-    """
-    return merged_events(
-        flags, meters=meters, as_of_utc=as_of_utc, prices=prices, days=days, feedback=feedback, limits=limits
-    )
-
-
 def merged_events(
     flags: pl.DataFrame,
     *,
@@ -65,7 +43,12 @@ def merged_events(
     since_utc: datetime | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> pl.DataFrame:
-    """Return the events of `flags` together with those that stay, as rows of `anomalies.events`.
+    """Return the events that `flags` make, together with those that stay, as rows of `anomalies.events`.
+
+    `flags` are rows of `anomalies.flags`, `meters` of `metering.meters` (interval_minutes, site_id). `as_of_utc` is the
+    end of the last judged day: an event that could still grow is open, others are closed. `prices` has starts_at_utc,
+    price_per_kwh and, where known, site_id and greenhouse_gas_kg_per_kwh. `days` are rows of `anomalies.days`, for the
+    control of false discoveries. `feedback` are rows of `anomalies.feedback`.
 
     `replaced` are the stored events that `flags` hold all slots of: their ids live on. `kept` are other stored events:
     they count in incidents, budgets and silences, and are returned with those marked anew. Alerts are decided for the

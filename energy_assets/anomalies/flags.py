@@ -52,31 +52,6 @@ class Judgement:
         )
 
 
-def flag_day(
-    readings_interval: pl.DataFrame,
-    *,
-    meters: pl.DataFrame,
-    window: Window,
-    history: pl.DataFrame | None = None,
-    sites: pl.DataFrame | None = None,
-    weather: pl.DataFrame | None = None,
-    forecasts: pl.DataFrame | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-) -> pl.DataFrame:
-    """Return the flags of `window`, whole UTC days, as rows of `anomalies.flags`.
-
-    `readings_interval` and `history` are rows of `readings.interval`; rows before the window are history wherever
-    they stand, and `limits.lookback_days` of them are enough. A day's flags depend on no later day, so a window of
-    many days equals its days one by one. `meters` are rows of `metering.meters` (capacity, service, site), `sites` of
-    `metering.sites` (clock, holidays; UTC without them), `weather` of `weather.observed`, `forecasts` of
-    `forecasts.load` (the expectation of the hour where given; not needed).
-    """
-    return judge(
-        readings_interval, meters=meters, window=window, history=history, sites=sites, weather=weather,
-        forecasts=forecasts, limits=limits,
-    ).flags  # fmt: skip
-
-
 def judge(
     readings_interval: pl.DataFrame,
     *,
@@ -89,7 +64,14 @@ def judge(
     limits: Limits = DEFAULT_LIMITS,
     every_score: bool = False,
 ) -> Judgement:
-    """Return flags as `flag_day`, and with `every_score` also SCORE_SCHEMA rows of every slot in service."""
+    """Return what is judged of `window`, whole UTC days; with `every_score` also the score of every slot in service.
+
+    `readings_interval` and `history` are rows of `readings.interval`; rows before the window are history wherever
+    they stand, and `limits.lookback_days` of them are enough. A day's flags depend on no later day, so a window of
+    many days equals its days one by one. `meters` are rows of `metering.meters` (capacity, service, site), `sites` of
+    `metering.sites` (clock, holidays; UTC without them), `weather` of `weather.observed`, `forecasts` of
+    `forecasts.load` (the expectation of the hour where given; not needed).
+    """
     rows = readings_interval if history is None else pl.concat([history, readings_interval], how="diagonal_relaxed")
     span = Window(
         starts_at_utc=window.starts_at_utc - timedelta(days=limits.lookback_days), ends_at_utc=window.ends_at_utc

@@ -99,7 +99,7 @@ def follow(
 
     `flags` are those of `spans`. `stored` holds the events of the meters in the spans, those that began since
     `since_utc` or are open, those that people spoke of, and every member of their incidents. The rest is as in
-    `merge_flags`.
+    `merged_events`.
     """
     inside = stored.join(spans, on="meter_id", how="left").filter(
         pl.col("starts_at_utc") < pl.col("until_utc"), pl.col("ends_at_utc") > pl.col("from_utc")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_assets.anomalies.causes import score_of
-from energy_assets.anomalies.events import merge_flags
+from energy_assets.anomalies.events import merged_events
 from energy_assets.anomalies.limits import Limits
 from energy_assets.contracts import ANOMALIES_FEEDBACK, ANOMALIES_FLAGS
 from energy_assets_tests.anomalies.meters import MONDAY
@@ -40,7 +40,7 @@ def registry(count: int, sites: int = 1) -> pl.DataFrame:
 
 def merged(*rows: dict[str, object], meters: int = 40, until: int = 24 * 10, **more: object) -> pl.DataFrame:
     as_of = MONDAY + timedelta(hours=until)
-    return merge_flags(table(*rows), meters=registry(meters), as_of_utc=as_of, **more)  # type: ignore[arg-type]
+    return merged_events(table(*rows), meters=registry(meters), as_of_utc=as_of, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_up_and_down_at_once_do_not_share_a_cause() -> None:
 def test_what_is_produced_counts_the_other_way(direction: str, cost: float) -> None:
     prices = pl.DataFrame({"starts_at_utc": [MONDAY], "price_per_kwh": [0.2]})
     meters = registry(1).with_columns(commodity=pl.lit("electricity"), direction=pl.lit(direction))
-    event = merge_flags(table(flag("m0", 0)), meters=meters, as_of_utc=MONDAY + timedelta(days=1), prices=prices)
+    event = merged_events(table(flag("m0", 0)), meters=meters, as_of_utc=MONDAY + timedelta(days=1), prices=prices)
     assert event["cost"].item() == pytest.approx(cost)
 
 
 def test_a_price_of_electricity_is_not_one_of_steam() -> None:
     prices = pl.DataFrame({"starts_at_utc": [MONDAY], "price_per_kwh": [0.2]})
     meters = registry(1).with_columns(commodity=pl.lit("steam"))
-    event = merge_flags(table(flag("m0", 0)), meters=meters, as_of_utc=MONDAY + timedelta(days=1), prices=prices)
+    event = merged_events(table(flag("m0", 0)), meters=meters, as_of_utc=MONDAY + timedelta(days=1), prices=prices)
     assert event["cost"].item() is None
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from energy_assets.anomalies.flags import flag_day
+from energy_assets.anomalies.flags import judge
 from energy_assets.anomalies.vocabulary import RULES, reasons_without_a_rule, rule_of_reason
 from energy_assets.contracts import ANOMALIES_FLAGS, METERS, Window
 from energy_assets.readings.quality import REASONS
@@ -18,7 +18,7 @@ NOON = DAY * 24 + 12
 
 def flagged(kwh: np.ndarray, window: Window | None = None) -> pl.DataFrame:
     exact = [name for name, rule in RULES.items() if rule.family != "consumption"]
-    flags = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=window or days_from(DAY))
+    flags = judge(readings({"a": kwh}), meters=METERS_EMPTY, window=window or days_from(DAY)).flags
     return flags.filter(pl.col("rule").is_in(exact))
 
 
@@ -74,7 +74,7 @@ def test_capacity_makes_a_reading_impossible() -> None:
             }
         )
     )  # fmt: skip
-    flags = flag_day(readings({"a": kwh}), meters=meters, window=days_from(DAY))
+    flags = judge(readings({"a": kwh}), meters=meters, window=days_from(DAY)).flags
     assert slots_of(flags, "impossible") == [NOON]
     assert "14.0 kWh" in flags.filter(pl.col("rule") == "impossible")["reason"].item()
 
@@ -85,7 +85,7 @@ def test_marks_of_cleaning_become_flags_with_the_same_meaning() -> None:
         .then(pl.lit("missing")).otherwise("quality"),
         reason=pl.when(pl.col("starts_at_utc") == MONDAY + pl.duration(hours=NOON)).then(pl.lit("register_reset")),
     )  # fmt: skip
-    flags = flag_day(rows, meters=METERS_EMPTY, window=days_from(DAY))
+    flags = judge(rows, meters=METERS_EMPTY, window=days_from(DAY)).flags
     assert slots_of(flags, "register_reset") == [NOON]
     assert flags["score"].to_list() == [1.0]
 
@@ -110,7 +110,7 @@ def test_a_late_reading_says_how_late() -> None:
         available_at_utc=pl.when(pl.col("starts_at_utc") == MONDAY + pl.duration(hours=NOON))
         .then(pl.col("available_at_utc") + pl.duration(hours=72)).otherwise("available_at_utc")
     )  # fmt: skip
-    flags = flag_day(rows, meters=METERS_EMPTY, window=days_from(DAY))
+    flags = judge(rows, meters=METERS_EMPTY, window=days_from(DAY)).flags
     assert slots_of(flags, "late") == [NOON]
     assert "72.0 h" in flags["reason"].item()
 
@@ -121,7 +121,7 @@ def test_cadences_are_judged_alike(interval_minutes: int) -> None:
     kwh = clean_kwh(days=DAY + 1, interval_minutes=interval_minutes)
     kwh[NOON * per_hour : (NOON + 8) * per_hour] = 9.7 / per_hour
     rows = readings({"a": kwh}, interval_minutes=interval_minutes)
-    flags = flag_day(rows, meters=METERS_EMPTY, window=days_from(DAY))
+    flags = judge(rows, meters=METERS_EMPTY, window=days_from(DAY)).flags
     assert flags.filter(pl.col("rule") == "stuck").height == 8 * per_hour
 
 
@@ -139,9 +139,9 @@ def faulty(seed: int) -> np.ndarray:
 @example(seed=1061)  # a run that began before what one day alone can see
 def test_many_days_equal_their_days_one_by_one_and_never_see_the_future(seed: int) -> None:
     kwh = faulty(seed)
-    whole = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4))
+    whole = judge(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4)).flags
     single = [
-        flag_day(readings({"a": kwh[: (day + 1) * 24]}), meters=METERS_EMPTY, window=days_from(day))
+        judge(readings({"a": kwh[: (day + 1) * 24]}), meters=METERS_EMPTY, window=days_from(day)).flags
         for day in range(DAY, DAY + 5)
     ]
     assert whole.equals(pl.concat(single).sort(ANOMALIES_FLAGS.key))
@@ -151,8 +151,8 @@ def test_many_days_equal_their_days_one_by_one_and_never_see_the_future(seed: in
 @given(seed=st.integers(0, 10_000), power=st.integers(-6, 9))
 def test_scaling_a_meter_moves_no_flag(seed: int, power: int) -> None:
     kwh = faulty(seed)
-    plain = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4))
-    scaled = flag_day(readings({"a": kwh * 2.0**power}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4))
+    plain = judge(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4)).flags
+    scaled = judge(readings({"a": kwh * 2.0**power}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 4)).flags
     assert scaled.select("starts_at_utc", "rule", "score").equals(plain.select("starts_at_utc", "rule", "score"))
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from energy_assets.anomalies.events import merge_flags
+from energy_assets.anomalies.events import merged_events
 from energy_assets.anomalies.limits import Limits
 from energy_assets.anomalies.nightly import EventChanges, follow, incidents_since, spans_of
 from energy_assets.contracts import ANOMALIES_EVENTS, ANOMALIES_FEEDBACK, ANOMALIES_FLAGS, Window
@@ -83,7 +83,7 @@ def flags_of(drawn: list[tuple[int, int, int, str, float, bool]]) -> pl.DataFram
 @example(drawn=[(meter, 50, 30, "gap", 0.8, True) for meter in range(5)] + [(5, 52, 3, "gap", 0.8, True)])
 def test_nights_give_what_all_days_at_once_give(drawn: list[tuple[int, int, int, str, float, bool]]) -> None:
     flags = flags_of(drawn)
-    at_once = merge_flags(flags, meters=METERS, as_of_utc=MONDAY + timedelta(days=DAYS), limits=LIMITS)
+    at_once = merged_events(flags, meters=METERS, as_of_utc=MONDAY + timedelta(days=DAYS), limits=LIMITS)
     nights = night_by_night(flags)
     assert nights.select("event_id", "starts_at_utc", "ends_at_utc", "slots", "cause", "state").equals(
         at_once.select("event_id", "starts_at_utc", "ends_at_utc", "slots", "cause", "state")
@@ -123,7 +123,7 @@ def test_late_flags_of_a_day_leave_other_events_their_ids(
     stored = night_by_night(before)
     now, _ = night(stored, after, window=day_window(day), as_of_utc=MONDAY + timedelta(days=DAYS))
     assert now["event_id"].is_unique().all()
-    fresh = merge_flags(after, meters=METERS, as_of_utc=MONDAY + timedelta(days=DAYS), limits=LIMITS)
+    fresh = merged_events(after, meters=METERS, as_of_utc=MONDAY + timedelta(days=DAYS), limits=LIMITS)
     spans = ["meter_id", "family", "starts_at_utc", "ends_at_utc", "slots", "cause"]
     single = pl.col("meter_id").is_not_null()
     assert now.filter(single).select(spans).sort(spans).equals(fresh.filter(single).select(spans).sort(spans))

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_assets.anomalies.calendar import SATURDAY, SUNDAY, WORKING_DAY, SiteCalendar, holidays_of, slot_calendar
-from energy_assets.anomalies.events import merge_flags
-from energy_assets.anomalies.flags import flag_day, judge
+from energy_assets.anomalies.events import merged_events
+from energy_assets.anomalies.flags import judge
 from energy_assets.anomalies.grid import grids_of
 from energy_assets.anomalies.limits import Limits
 from energy_assets.errors import ConfigError
@@ -53,7 +53,7 @@ def with_fault(name: str) -> np.ndarray:
     ],
 )
 def test_a_consumption_fault_is_named_on_its_days(fault: str, rule: str, first: int, last: int) -> None:
-    flags = flag_day(readings({"a": with_fault(fault)}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 9))
+    flags = judge(readings({"a": with_fault(fault)}), meters=METERS_EMPTY, window=days_from(DAY, DAY + 9)).flags
     days = flags.filter(pl.col("rule") == rule).select(((pl.col("starts_at_utc") - MONDAY).dt.total_days()).unique())
     assert set(range(first, last + 1)) <= set(days["starts_at_utc"])
     assert flags.filter(pl.col("rule") == rule)["score"].min() > 0.5
@@ -61,7 +61,7 @@ def test_a_consumption_fault_is_named_on_its_days(fault: str, rule: str, first: 
 
 @pytest.mark.parametrize(("fault", "hours"), [("hour", 1), ("clock", 2), ("zone", 6)])
 def test_a_moved_clock_says_by_how_much(fault: str, hours: int) -> None:
-    flags = flag_day(readings({"a": with_fault(fault)}), meters=METERS_EMPTY, window=days_from(DAY + 5))
+    flags = judge(readings({"a": with_fault(fault)}), meters=METERS_EMPTY, window=days_from(DAY + 5)).flags
     reasons = flags.filter(pl.col("rule") == "clock_shift")["reason"]
     assert len(reasons)
     assert reasons.str.contains(f"fits best moved by {hours} h", literal=True).all()
@@ -69,21 +69,21 @@ def test_a_moved_clock_says_by_how_much(fault: str, hours: int) -> None:
 
 def test_clean_meters_are_quiet() -> None:
     kwh = {f"m{seed}": clean_kwh(days=DAY + 28, seed=seed) for seed in range(6)}
-    flags = flag_day(readings(kwh), meters=METERS_EMPTY, window=days_from(DAY, DAY + 27))
+    flags = judge(readings(kwh), meters=METERS_EMPTY, window=days_from(DAY, DAY + 27)).flags
     assert flags.height / (6 * 28 * 24) < QUIET
 
 
 def test_too_short_a_history_stays_silent() -> None:
     kwh = clean_kwh(days=10)
     kwh[-24:] *= 3
-    flags = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(9))
+    flags = judge(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(9)).flags
     assert flags.is_empty()
 
 
 def test_a_data_fault_is_never_odd_consumption() -> None:
     kwh = clean_kwh(days=DAY + 4)
     kwh[(DAY + 2) * 24 : (DAY + 3) * 24] = 0
-    flags = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY + 2))
+    flags = judge(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY + 2)).flags
     assert set(flags["rule"]) == {"zero_run"}
 
 
@@ -92,8 +92,8 @@ def test_peers_that_move_together_explain_a_level() -> None:
     sway = np.repeat(1 + 0.25 * np.sin(np.arange(DAY + 6) / 5), 24)
     together = {name: values * sway for name, values in kwh.items()}
     meters = pl.DataFrame({"meter_id": list(kwh)}).with_columns(site_id=pl.lit("s"), commodity=pl.lit("gas"))
-    alone = flag_day(readings({"m0": together["m0"]}), meters=meters, window=days_from(DAY, DAY + 5))
-    among = flag_day(readings(together), meters=meters, window=days_from(DAY, DAY + 5))
+    alone = judge(readings({"m0": together["m0"]}), meters=meters, window=days_from(DAY, DAY + 5)).flags
+    among = judge(readings(together), meters=meters, window=days_from(DAY, DAY + 5)).flags
     assert among.filter(pl.col("meter_id") == "m0").height <= alone.height
 
 
@@ -119,8 +119,8 @@ def test_order_of_rows_and_company_of_meters_change_nothing(order: list[int]) ->
     rows = readings(kwh)
     parts = [rows.filter(pl.col("meter_id") == f"m{number}") for number in order]
     window = days_from(DAY, DAY + 2)
-    assert flag_day(pl.concat(parts), meters=METERS_EMPTY, window=window).equals(
-        flag_day(rows, meters=METERS_EMPTY, window=window)
+    assert judge(pl.concat(parts), meters=METERS_EMPTY, window=window).flags.equals(
+        judge(rows, meters=METERS_EMPTY, window=window).flags
     )
 
 
@@ -132,7 +132,7 @@ def test_forecasts_take_the_place_of_the_expectation() -> None:
         issued_at_utc=pl.col("starts_at_utc").min(), q10=pl.lit(29.0), q50=pl.lit(30.0), q90=pl.lit(31.0),
     )  # fmt: skip
     limits = Limits(flag_strength=3)
-    flags = flag_day(rows, meters=METERS_EMPTY, window=days_from(DAY), forecasts=forecasts, limits=limits)
+    flags = judge(rows, meters=METERS_EMPTY, window=days_from(DAY), forecasts=forecasts, limits=limits).flags
     assert set(flags["expected_kwh"]) == {30.0}
     assert flags.height == 24
 
@@ -150,8 +150,8 @@ def test_weather_explains_the_level_of_a_heated_building() -> None:
         }
     )
     window = days_from(DAY, DAY + 5)
-    blind = flag_day(rows, meters=METERS_EMPTY, window=window)
-    seeing = flag_day(rows, meters=METERS_EMPTY, window=window, weather=weather)
+    blind = judge(rows, meters=METERS_EMPTY, window=window).flags
+    seeing = judge(rows, meters=METERS_EMPTY, window=window, weather=weather).flags
     assert seeing["score"].sum() <= blind["score"].sum()
 
 
@@ -183,7 +183,7 @@ def test_meters_of_a_premise_that_changed_places_are_both_named() -> None:
     meters = pl.DataFrame({"meter_id": ["a", "b", "c"]}).with_columns(
         premise_id=pl.lit("p"), site_id=pl.lit("s"), commodity=pl.lit("electricity")
     )
-    flags = flag_day(readings(kwh), meters=meters, window=days_from(DAY + 2, DAY + 4))
+    flags = judge(readings(kwh), meters=meters, window=days_from(DAY + 2, DAY + 4)).flags
     named = flags.filter(pl.col("rule") == "swapped")
     assert set(named["meter_id"]) == {"a", "b"}
     assert set(named["starts_at_utc"].dt.date()) == {(MONDAY + pl.select(pl.duration(days=DAY + 3)).item()).date()}
@@ -192,7 +192,7 @@ def test_meters_of_a_premise_that_changed_places_are_both_named() -> None:
 def test_a_constant_offset_is_told_from_another_level() -> None:
     kwh = clean_kwh(days=DAY + 9)
     kwh[(DAY + 2) * 24 :] += 4
-    flags = flag_day(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY + 3, DAY + 6))
+    flags = judge(readings({"a": kwh}), meters=METERS_EMPTY, window=days_from(DAY + 3, DAY + 6)).flags
     assert flags.group_by("rule").len().sort("len").row(-1)[0] == "constant_offset"
 
 
@@ -211,7 +211,7 @@ def test_a_baseload_that_rises_becomes_an_alert_within_weeks(
     rows = readings({"a": kwh})
     window = days_from(DAY + 2, DAY + 1 + days)
     found = judge(rows, meters=METERS_EMPTY, window=window)
-    events = merge_flags(found.flags, meters=METERS_EMPTY, as_of_utc=window.ends_at_utc, days=found.days)
+    events = merged_events(found.flags, meters=METERS_EMPTY, as_of_utc=window.ends_at_utc, days=found.days)
     alerts = events.filter("is_alert")
     assert "level_change" in set(alerts["cause"]) | {"constant_offset"}
     assert (alerts["excess_kwh"] > 0).all()
@@ -236,7 +236,7 @@ def test_a_wrong_weather_feed_is_one_incident_and_not_one_event_a_building(*, is
     )  # fmt: skip
     window = days_from(DAY + 2, DAY + 3)
     found = judge(rows, meters=meters, window=window, weather=weather)
-    events = merge_flags(found.flags, meters=meters, as_of_utc=window.ends_at_utc, days=found.days)
+    events = merged_events(found.flags, meters=meters, as_of_utc=window.ends_at_utc, days=found.days)
     alerts = events.filter("is_alert")
     assert alerts.filter(pl.col("meter_id").is_not_null()).is_empty()
     assert alerts["meters"].to_list() == ([] if is_alike else [8])
