@@ -173,8 +173,8 @@ FORECASTS_SKILL = Table(
             "metric",
             "nmae, nrmse, pinball, coverage_80, bias, skill_last_week; of a site's or the portfolio's meters by lead "
             "time, `meters_nmae_06_12h` and `meters_coverage_80_06_12h`; of the day's peak `peak_nmae`, `peak_bias`, "
-            "`peak_coverage_80`; of `forecasts.limits` by level `limits_brier`, and by class of probability "
-            "`limits_slots_05_20`, `limits_expected_05_20`, `limits_observed_05_20`",
+            "`peak_coverage_80`, `peak_hour_share`; of `forecasts.limits` `limit_brier`, of all `limits_brier` and by "
+            "class of chance `limits_slots_05_20`, `limits_expected_05_20`, `limits_observed_05_20`",
         ),
         number("value", "Value of the metric; shares, not percent"),
     ),

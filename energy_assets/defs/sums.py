@@ -19,7 +19,7 @@ from energy_assets.forecasts.limit_skill import judge_limits, reliability
 from energy_assets.lake import Lake
 
 _JUDGED = timedelta(weeks=4)
-_PEAKS = ("peak_nmae", "peak_bias", "peak_coverage_80")
+_PEAKS = ("peak_nmae", "peak_bias", "peak_coverage_80", "peak_hour_share")
 
 
 @dg.asset_check(asset=FORECASTS_LOAD.asset_key, name="sums_add_up")
@@ -58,7 +58,7 @@ def limits_are_passed_as_often_as_said(lake: dg.ResourceParam[Lake]) -> dg.Asset
 def peaks_in_weeks(skill: pl.DataFrame) -> pl.DataFrame:
     """Return how the peaks of days held over the issues in `skill`: of all nodes, and of the portfolio alone.
 
-    The coverage is the mean over nodes and nights, the errors are medians: a net load may peak near nothing.
+    Coverage and share of the hour are means over nodes and nights, errors medians: a net load may peak near nothing.
     """
     rows = skill.filter(pl.col("metric").is_in(_PEAKS))
     of_portfolio = rows.filter(pl.col("node_id").str.starts_with("portfolio|"))
@@ -68,7 +68,7 @@ def peaks_in_weeks(skill: pl.DataFrame) -> pl.DataFrame:
 
 def _typical(metric: str) -> pl.Expr:
     values = pl.col("value").filter(pl.col("metric") == metric)
-    return (values.mean() if metric == "peak_coverage_80" else values.median()).alias(metric)
+    return (values.median() if metric in ("peak_nmae", "peak_bias") else values.mean()).alias(metric)
 
 
 checks = [contract_check(FORECASTS_LIMITS), sums_add_up, limits_are_passed_as_often_as_said]

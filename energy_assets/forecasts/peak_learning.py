@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from energy_assets.contracts import FORECASTS_SKILL, LEVELS
+from energy_assets.contracts.forecasts import PEAK_HOURS
 from energy_assets.forecasts.nodes import zone_of_node
 
 Doubles = npt.NDArray[np.float64]
@@ -60,25 +61,30 @@ def corrected(highest: Doubles, corrections: Sequence[PeakCorrection]) -> Double
 
 
 def with_actual_peaks(peaks: pl.DataFrame, *, compared: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of `forecasts.peaks` whose days were read, with `subject` and `actual_kw`.
+    """Return rows of `forecasts.peaks` whose days were read, with `subject`, `actual_kw` and its local `actual_hour`.
 
     `compared` is what `actuals.with_actuals` returns for the same issues; `sites` follows its contract.
     """
     rows = compared.filter(pl.col("node_kind") != "meter")
     zones = dict(sites.select("site_id", "timezone").iter_rows())
     days = [
-        group.with_columns(local_date=pl.col("starts_at_utc").dt.convert_time_zone(zone_of_node(site, zones)).dt.date())
+        group.with_columns(local=pl.col("starts_at_utc").dt.convert_time_zone(zone_of_node(site, zones))).with_columns(
+            local_date=pl.col("local").dt.date(), local_hour=pl.col("local").dt.hour().cast(pl.Int64)
+        )
         for (site,), group in rows.partition_by("site_id", as_dict=True).items()
     ]
     if not days:
-        return peaks.clear().with_columns(subject=pl.lit(""), actual_kw=pl.lit(None, pl.Float64))
+        return peaks.clear().with_columns(
+            subject=pl.lit(""), actual_kw=pl.lit(None, pl.Float64), actual_hour=pl.lit(None, pl.Int64)
+        )
     power = pl.col("actual_kwh") * 60 / pl.col("interval_minutes")
     actual = (
-        pl.concat(days)
+        pl.concat(day.drop("local") for day in days)
         .group_by("node_id", "issued_at_utc", "local_date")
         .agg(
             subject=pl.concat_str("node_kind", "commodity", "direction", separator="|").first(),
             actual_kw=power.max(),
+            actual_hour=pl.col("local_hour").sort_by("starts_at_utc").get(power.sort_by("starts_at_utc").arg_max()),
             is_known=pl.col("actual_kwh").is_not_null().all(),
         )
         .filter("is_known")
@@ -155,7 +161,10 @@ def _quantile(values: Doubles, weights: Doubles, level: float) -> float:
 
 
 def peak_skill(measured: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of `forecasts.skill`: peak_nmae, peak_bias and peak_coverage_80 per node and issue."""
+    """Return rows of `forecasts.skill` per node and issue: peak_nmae, peak_bias, peak_coverage_80, peak_hour_share.
+
+    The last is the share of scenarios that had the peak in the hour in which it came; 1/24 knows nothing.
+    """
     actual = pl.col("actual_kw")
     error = pl.col("q50") - actual
     table = (
@@ -165,10 +174,13 @@ def peak_skill(measured: pl.DataFrame) -> pl.DataFrame:
             peak_nmae=error.abs().mean() / actual.abs().mean(),
             peak_bias=error.mean() / actual.abs().mean(),
             peak_coverage_80=actual.is_between("q10", "q90").mean(),
+            peak_hour_share=pl.coalesce(
+                pl.when(pl.col("actual_hour") == hour).then(f"hour_{hour:02d}") for hour in range(PEAK_HOURS)
+            ).mean(),
         )
         .with_columns(model=pl.lit("published"))
     )
     index = ["model", "node_id", "window_start_utc", "window_days"]
-    long = table.unpivot(["peak_nmae", "peak_bias", "peak_coverage_80"], index=index, variable_name="metric")
+    long = table.unpivot(index=index, variable_name="metric")
     long = long.filter(pl.col("value").is_finite())
     return FORECASTS_SKILL.conform(long.select(FORECASTS_SKILL.column_names).sort(FORECASTS_SKILL.key))

@@ -120,9 +120,18 @@ def test_actual_peaks_of_a_night_are_those_of_the_local_day():
     assert of_day["t.a|electricity|net"] == 1.0
     assert "t.b|electricity|net" not in of_day
     assert found.filter(node_id="t.berlin|electricity|net")["subject"][0] == SUBJECT
+    hours = {row["node_id"]: row["actual_hour"] for row in found.filter(local_date=date(2026, 3, 11)).to_dicts()}
+    assert hours["t.berlin|electricity|net"] == 0
+    assert hours["t.g|electricity|net"] == 1  # in Boston, which is four hours behind by then
 
 
 def test_skill_of_peaks_by_hand():
-    measured = peaks(FIRST).with_columns(subject=pl.lit(SUBJECT), actual_kw=pl.lit(80.0))
+    """The scenarios had the peak at 12, and there it came."""
+    measured = peaks(FIRST).with_columns(subject=pl.lit(SUBJECT), actual_kw=pl.lit(80.0), actual_hour=pl.lit(12))
     values = dict(peak_skill(measured).select("metric", "value").iter_rows())
-    assert values == {"peak_nmae": pytest.approx(0.25), "peak_bias": pytest.approx(0.25), "peak_coverage_80": 0.0}
+    assert values == {
+        "peak_nmae": pytest.approx(0.25),
+        "peak_bias": pytest.approx(0.25),
+        "peak_coverage_80": 0.0,
+        "peak_hour_share": 1.0,
+    }
