@@ -42,7 +42,7 @@ PARTS = (
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or [name for name in PARTS if (FOLDER / f"{name}.py").exists()]
+    wanted = sys.argv[1:] or PARTS
     failed = []
     for name in wanted:
         for arguments in ARGUMENTS.get(name, [[]]):
