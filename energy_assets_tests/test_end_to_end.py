@@ -164,7 +164,7 @@ def test_an_error_is_a_sentence_and_not_a_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("days_ago", [0, 5])
+@pytest.mark.parametrize("days_ago", [0, pytest.param(12, id="12, which the champion had seen")])
 def test_a_past_forecast_can_be_made_again_bit_for_bit(home: Path, made: Lake, days_ago: int) -> None:
     issued = (today() - timedelta(days=days_ago)).date().isoformat()
     done = energy(home, "forecast", "rebuild", "--issued", issued, "--check")

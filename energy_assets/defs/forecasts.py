@@ -39,7 +39,7 @@ from energy_assets.defs.peers import peer_groups_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message, table_of
 from energy_assets.defs.sums import peaks_in_weeks
 from energy_assets.forecasts.actuals import known_within, with_actuals
-from energy_assets.forecasts.champions import champions_of
+from energy_assets.forecasts.champions import champions_of, known_at
 from energy_assets.forecasts.daily import forecast_delivery
 from energy_assets.forecasts.evidence import evidence_of
 from energy_assets.forecasts.leaderboard import lead_skill, leaderboard, table_of_board
@@ -111,7 +111,7 @@ def load_forecasts(
             meters=meters,
             premises=premises,
             sites=sites,
-            champions=followers.at(issued),
+            champions=known_at(followers.at(issued), issued_at_utc=issued),
             issued_at_utc=issued,
             features_hash=fingerprint,
             seed=issued.toordinal(),

@@ -15,7 +15,9 @@ from energy_assets.errors import ModelError
 from energy_assets.models.archive import Model
 
 Alias = Literal["champion", "challenger", "previous_champion"]
-Reason = Literal["registry_empty", "no_champion", "registry_unreachable", "archive_unavailable", "model_broken"]
+Reason = Literal[
+    "registry_empty", "no_champion", "registry_unreachable", "archive_unavailable", "model_broken", "learned_later"
+]
 How = Literal["first", "evidence", "by hand", "forced", "rollback"]
 """How a version became champion: the first one, on evidence by training, by a person on evidence or without, back."""
 
