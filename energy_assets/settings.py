@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         "blend",
         description="What kind of model is trained; blend mixes the others by how good they were (docs/models.md).",
     )
+    training_features: Literal["usual", "all"] = Field(
+        "usual",
+        description="Features that models may use; all adds wind chill, which did not help where it was tried, and "
+        "the irradiance of a clear sky, which the sun's elevation tells already.",
+    )
     training_effort: Literal["quick", "full"] = Field(
         "full",
         description="Quick models take a third of the time and are a few percent worse; `energy run` starts with them.",

@@ -84,6 +84,8 @@ FEATURE_COLUMNS = (
     "commodity_code",
     "direction_code",
     "lead_hours",
+    "clear_sky_irradiance_w_m2",
+    "wind_chill_c",
 )
 
 FEATURES_LOAD = Table(

@@ -13,7 +13,7 @@ from pydantic import Field
 from energy_assets.contracts import METERS, READINGS_INTERVAL, WEATHER_OBSERVED
 from energy_assets.defs.features import features_of
 from energy_assets.defs.reporting import OWNERS, table_of
-from energy_assets.features.matrix import FEATURES, Thinning, features_hash
+from energy_assets.features.matrix import FEATURE_GROUPS, FEATURES, Thinning, features_hash
 from energy_assets.forecasts.champions import model_names
 from energy_assets.lake import Lake
 from energy_assets.models.archive import FULL
@@ -139,6 +139,7 @@ def checked_spec(settings: Settings, *, effort: Literal["quick", "full"] | None 
         rows = max(rows, settings.training_rows // _CLASSES_FED)
     changes = {
         "family": settings.training_family,
+        "groups": tuple(FEATURE_GROUPS) if settings.training_features == "all" else spec.groups,
         "device": checked_device(settings.training_device),
         "matrix_gb": settings.training_memory_gb,
         "training_rows": rows,

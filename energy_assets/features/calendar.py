@@ -33,7 +33,10 @@ CALENDAR_FEATURES = (
     "day_length_hours",
     "sun_elevation_sine",
 )
+CLEAR_SKY_FEATURES = ("clear_sky_irradiance_w_m2",)
+"""A function of the sun's elevation, which trees know already; a group of its own."""
 WORKDAY, SATURDAY, DAY_OF_REST = 0, 1, 2
+_SUN = ("day_length_hours", "sun_elevation_sine", *CLEAR_SKY_FEATURES)
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +81,7 @@ def calendar_of(place: Place, *, first_slot: int, slot_count: int, interval_minu
     offset = table["offset_minutes"].to_numpy()
     return Calendar(
         first_slot=first_slot,
-        features={name: table[name].cast(pl.Float32).to_numpy() for name in CALENDAR_FEATURES},
+        features={name: table[name].cast(pl.Float32).to_numpy() for name in (*CALENDAR_FEATURES, *CLEAR_SKY_FEATURES)},
         offset_slots=np.floor_divide(offset, interval_minutes).astype(np.int64),
         day_kind=table["day_kind"].to_numpy().astype(np.int64),
     )
@@ -140,13 +143,14 @@ def _holidays(place: Place, *, years: Iterable[int]) -> list[date]:
 
 
 def _sun(starts_at_utc: pl.Series, place: Place) -> list[pl.Series]:
-    """Return day length and sine of the sun's elevation."""
+    """Return day length, sine of the sun's elevation and irradiance of a cloudless sky on the level."""
     if place.latitude is None or place.longitude is None:
         nothing = [None] * len(starts_at_utc)
-        return [pl.Series(name, nothing, dtype=pl.Float64) for name in ("day_length_hours", "sun_elevation_sine")]
+        return [pl.Series(name, nothing, dtype=pl.Float64) for name in _SUN]
     minute = (starts_at_utc.to_physical() // 60_000_000).to_numpy()
     sun = sun_at(minute, latitude=place.latitude, longitude=place.longitude)
     sunset = np.arccos(
         np.clip(-np.tan(np.pi / 180 * place.latitude) * np.tan(declination_of(day_angle(minute))), -1, 1)
     )
-    return [pl.Series("day_length_hours", sunset * 24 / np.pi), pl.Series("sun_elevation_sine", sun.elevation_sine)]
+    values = (sunset * 24 / np.pi, sun.elevation_sine, sun.clear_sky_w_m2)
+    return [pl.Series(name, each) for name, each in zip(_SUN, values, strict=True)]

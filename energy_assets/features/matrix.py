@@ -15,7 +15,7 @@ import polars as pl
 
 from energy_assets.contracts import UTC_TIME, Window
 from energy_assets.errors import ContractError
-from energy_assets.features.calendar import CALENDAR_FEATURES, Calendar, calendar_of
+from energy_assets.features.calendar import CALENDAR_FEATURES, CLEAR_SKY_FEATURES, Calendar, calendar_of
 from energy_assets.features.fingerprint import KEY, features_hash
 from energy_assets.features.fits import Fits
 from energy_assets.features.history import RECENT_DAYS, YEAR_AGO_DAYS, Floats, History, Ints, as_known, to_history
@@ -34,6 +34,7 @@ from energy_assets.features.weather import (
     DIRECT_QUANTITIES,
     HOURS_BEFORE,
     WEATHER_FEATURES,
+    WIND_CHILL_FEATURES,
     KnownWeather,
     hour_positions,
     hours_of,
@@ -51,7 +52,11 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "weather": (*WEATHER_FEATURES, *PV_FEATURES),
     "metadata": METADATA_FEATURES,
     "lead": LEAD_FEATURES,
+    "clear_sky": CLEAR_SKY_FEATURES,
+    "wind_chill": WIND_CHILL_FEATURES,
 }
+USUAL_GROUPS = tuple(FEATURE_GROUPS)[:-2]
+"""What models use unless they are told otherwise (`training_features`)."""
 FEATURES = tuple(name for group in FEATURE_GROUPS.values() for name in group)
 SCHEMA = pl.Schema(
     {

@@ -17,6 +17,7 @@ from energy_assets.features.history import Floats, Ints
 from energy_assets.features.horizon import minute_of
 from energy_assets.features.lags import mean_of_known
 from energy_assets.features.response import COOLING_BASE_C, HEATING_BASE_C, Response
+from energy_assets.weather.derived import wind_chill
 
 DIRECT_QUANTITIES = (
     "temperature_c",
@@ -26,6 +27,9 @@ DIRECT_QUANTITIES = (
     "cloud_cover_fraction",
     "global_horizontal_irradiance_w_m2",
 )
+WIND_CHILL_FEATURES = ("wind_chill_c",)
+"""Known with wind; a group of its own, as it helps few."""
+_HELD = (*DIRECT_QUANTITIES, *WIND_CHILL_FEATURES)
 WEATHER_FEATURES = (
     *DIRECT_QUANTITIES,
     "temperature_24h_mean_c",
@@ -72,12 +76,15 @@ def to_known_weather(weather: pl.DataFrame | None, *, issues: Sequence[datetime]
     known = rows.filter(
         pl.col("issue").is_in(list(minutes)), pl.col("offset").is_between(0, HOURS_BEFORE + HOURS_AFTER - 1)
     ).collect()
-    shape = (len(issues), len(sites), HOURS_BEFORE + HOURS_AFTER, len(DIRECT_QUANTITIES))
+    if {"temperature_c", "wind_speed_ms"} <= set(present):
+        known = known.with_columns(wind_chill_c=wind_chill(pl.col("temperature_c"), pl.col("wind_speed_ms")))
+        present += WIND_CHILL_FEATURES
+    shape = (len(issues), len(sites), HOURS_BEFORE + HOURS_AFTER, len(_HELD))
     values = np.full(shape, np.nan, dtype=np.float32)
     issue = known["issue"].replace_strict(minutes, return_dtype=pl.Int64).to_numpy()
     place = issue, known["site"].to_numpy(), known["offset"].to_numpy()
     for name in present:
-        values[(*place, DIRECT_QUANTITIES.index(name))] = known[name].to_numpy()
+        values[(*place, _HELD.index(name))] = known[name].to_numpy()
     return KnownWeather(values=values, site_index=sites, issue_index=minutes)
 
 
@@ -98,12 +105,16 @@ def hour_positions(slot_minute: Ints, *, issue_minute: int) -> Ints:
 def weather_features(
     hours: Floats | None, *, response: Response, meter: Ints, issue_minute: int, slot_minute: Ints
 ) -> dict[str, Floats]:
-    """Return WEATHER_FEATURES for rows of (meter, slot) of a site from its `hours_of`; NaN where nothing is known.
+    """Return WEATHER_FEATURES and WIND_CHILL_FEATURES for rows of (meter, slot) of a site from its `hours_of`.
+
+    NaN where nothing is known.
 
     `response` is that of all meters that `meter` counts.
     """
     if hours is None:
-        return dict.fromkeys(WEATHER_FEATURES, np.full(len(slot_minute), np.nan, dtype=np.float32))
+        return dict.fromkeys(
+            (*WEATHER_FEATURES, *WIND_CHILL_FEATURES), np.full(len(slot_minute), np.nan, dtype=np.float32)
+        )
     column = hour_positions(slot_minute, issue_minute=issue_minute)
     inside = column >= 0
     column = np.where(inside, column, 0)
@@ -118,7 +129,7 @@ def weather_features(
     before_week = mean_of_known(temperature[None, :HOURS_BEFORE])[0]
     irradiance = hours[:, DIRECT_QUANTITIES.index("global_horizontal_irradiance_w_m2")]
     return {
-        **{name: at_slots(hours[:, index]) for index, name in enumerate(DIRECT_QUANTITIES)},
+        **{name: at_slots(hours[:, index]) for index, name in enumerate(_HELD)},
         "temperature_24h_mean_c": of_day,
         "temperature_72h_mean_c": at_slots(trailing_mean(temperature, hours=72)),
         "irradiance_24h_mean_w_m2": at_slots(trailing_mean(irradiance, hours=24)),

@@ -33,6 +33,8 @@ _GROUP_OF = {
     "weather": "weather",
     "metadata": "building",
     "roof": "building",
+    "clear_sky": "calendar",
+    "wind_chill": "weather",
 }
 _NO_FEATURES = {*KEY, *TARGET_COLUMNS, "interval_minutes", SCALE}
 

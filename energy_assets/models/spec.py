@@ -10,10 +10,11 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from energy_assets.errors import ModelError
-from energy_assets.features.matrix import FEATURE_GROUPS
+from energy_assets.features.matrix import FEATURE_GROUPS, USUAL_GROUPS
 
 Family = Literal["blend", "trees", "trees_only", "linear", "last_week", "weekday_mean", "analogue"]
 """Experts blended; linear and trees on its residual, either of them alone; seasonal baselines; thirteen analogues."""
+_COME_OF = {"weather": ("wind_chill",)}
 
 
 class Model(Protocol):
@@ -32,7 +33,7 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: Family = Field("blend", description="What kind of model.")
-    groups: tuple[str, ...] = Field(tuple(FEATURE_GROUPS), description="Groups of features that it may use.")
+    groups: tuple[str, ...] = Field(USUAL_GROUPS, description="Groups of features that it may use.")
     training_rows: Annotated[int, Field(ge=1000)] = Field(
         120_000, description="Most rows that the location trees learn from; a random subset where there are more."
     )
@@ -74,8 +75,9 @@ class ModelSpec(BaseModel):
         return tuple(name for group in self.groups for name in FEATURE_GROUPS[group])
 
     def without(self, group: str) -> ModelSpec:
-        """Return the same specification without a group of features."""
-        return self.model_copy(update={"groups": tuple(name for name in self.groups if name != group)})
+        """Return the same specification without a group of features, and those that come of it."""
+        gone = {group, *_COME_OF.get(group, ())}
+        return self.model_copy(update={"groups": tuple(name for name in self.groups if name not in gone)})
 
     def parameters(self) -> dict[str, float | int | str]:
         """Return the specification as flat parameters, as an experiment tracker takes them."""

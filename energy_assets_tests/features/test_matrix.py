@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_assets.defs.models import checked_spec
 from energy_assets.errors import ContractError
 from energy_assets.features import history
 from energy_assets.features.fingerprint import TARGET_COLUMNS
@@ -22,6 +23,8 @@ from energy_assets.features.matrix import (
     reading_windows,
 )
 from energy_assets.features.weather import as_its_own_forecast
+from energy_assets.models.spec import ModelSpec
+from energy_assets.settings import Settings
 from energy_assets_tests.features.frames import START, meters, office_week, premises, readings_of, sites, weather_of
 
 DAYS = 70
@@ -267,6 +270,28 @@ def test_temperature_means_by_hand():
     assert row["cooling_degrees_c"] == at - 11.5 - 18
     assert row["heating_degrees_c"] == 0
     assert np.isnan(row["dew_point_c"])
+
+
+def test_wind_chill_and_clear_sky_by_hand():
+    issue = START + timedelta(days=20)
+    storm = weather_of(60, seed=1).with_columns(temperature_c=pl.lit(-5.0), wind_speed_ms=pl.lit(20 / 3.6))
+    frame = build(readings(), [issue], weather=as_its_own_forecast(storm, issues=[issue])).filter(meter_id="a")
+    # Published table of wind chill: -5 degrees at 20 km/h feel like -12.
+    assert frame["wind_chill_c"].to_numpy() == pytest.approx(-11.6, abs=0.1)
+    sky, height = (frame[name].to_numpy() for name in ("clear_sky_irradiance_w_m2", "sun_elevation_sine"))
+    haurwitz = 1098 * height * np.exp(-0.059 / np.maximum(height, 1e-3))
+    assert sky == pytest.approx(np.where(height > 0, haurwitz, 0), rel=1e-4, abs=1e-3)
+    assert 200 < sky.max() < 400  # noon of a January day at 52 degrees north
+    calm = build(readings(), [issue], weather=as_its_own_forecast(storm.drop("wind_speed_ms"), issues=[issue]))
+    assert calm["wind_chill_c"].is_nan().all()
+
+
+def test_models_use_wind_chill_where_they_are_told_to():
+    assert set(ModelSpec().features).isdisjoint(("wind_chill_c", "clear_sky_irradiance_w_m2"))
+    every = checked_spec(Settings(training_features="all"))
+    assert {"wind_chill_c", "clear_sky_irradiance_w_m2"} <= set(every.features)
+    assert set(every.features) == set(FEATURES)
+    assert "wind_chill_c" not in every.without("weather").features
 
 
 def test_without_weather_or_history_rows_are_there_with_nan():
