@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     training_rows: Annotated[int, Field(ge=1000)] = Field(
         600_000,
         description="Rows that models learn from in all; more takes longer and gains little. Beyond 600,000 each model "
-        "takes a quarter of them, whatever the effort.",
+        "takes a quarter of them, whatever the effort; beyond a million they lie in files, all are met.",
     )
     training_family: Literal["blend", "trees", "trees_only", "linear", "last_week", "weekday_mean", "analogue"] = Field(
         "blend",

@@ -1,5 +1,6 @@
 """Features of a delivery date: what its forecast is made from, stored so that the forecast can be made again."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from energy_assets.defs.partitions import (
 )
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, looks_of, report, run_message
 from energy_assets.features.closures import read_closures
-from energy_assets.features.matrix import Thinning, build_features, features_hash, reading_windows
+from energy_assets.features.matrix import SCHEMA, Thinning, feature_blocks, features_hash, reading_windows
 from energy_assets.features.past_weather import OBSERVED_COLUMNS
 from energy_assets.lake import Lake
 from energy_assets.settings import Settings
@@ -85,6 +86,27 @@ def features_of(
     `meters` are the rows of METERS that are wanted, all where None; `calendar_folder` holds school holidays and site
     closures.
     """
+    blocks = feature_blocks_of(
+        lake,
+        issues=issues,
+        is_actual_allowed=is_actual_allowed,
+        thinning=thinning,
+        meters=meters,
+        calendar_folder=calendar_folder,
+    )
+    return pl.concat([SCHEMA.to_frame(), *blocks], rechunk=False)
+
+
+def feature_blocks_of(
+    lake: Lake,
+    *,
+    issues: list[datetime],
+    is_actual_allowed: bool,
+    thinning: Thinning | None = None,
+    meters: pl.DataFrame | None = None,
+    calendar_folder: Path | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Return the rows of `features_of` block by block, for more of them than memory holds."""
     readings = pl.concat(
         lake.read(
             READINGS_INTERVAL,
@@ -104,7 +126,7 @@ def features_of(
         horizon=HORIZON,
         is_actual_allowed=is_actual_allowed,
     )
-    return build_features(
+    return feature_blocks(
         readings,
         meters=lake.read(METERS) if meters is None else meters,
         sites=lake.read(SITES),

@@ -11,7 +11,8 @@ import polars as pl
 
 from energy_assets.contracts import METERS
 from energy_assets.defs.features import features_of
-from energy_assets.defs.models import meters_of, newest_issue, thinning_share
+from energy_assets.defs.models import meters_of, newest_issue
+from energy_assets.defs.training_rows import thinning_share
 from energy_assets.errors import ModelError
 from energy_assets.features.matrix import Thinning
 from energy_assets.lake import Lake

@@ -11,9 +11,9 @@ import polars as pl
 from pydantic import Field
 
 from energy_assets.contracts import METERS, READINGS_INTERVAL, WEATHER_OBSERVED
-from energy_assets.defs.features import features_of
 from energy_assets.defs.reporting import OWNERS, table_of
-from energy_assets.features.matrix import FEATURE_GROUPS, FEATURES, Thinning, features_hash
+from energy_assets.defs.training_rows import HELD_ROWS, training_rows
+from energy_assets.features.matrix import FEATURE_GROUPS, FEATURES, features_hash
 from energy_assets.forecasts.champions import model_names
 from energy_assets.lake import Lake
 from energy_assets.models.archive import FULL
@@ -64,43 +64,44 @@ def load_models(
     if not issues or meters.is_empty():
         return dg.MaterializeResult(metadata={"models": "nothing to learn from: no readings, or no meter", "issues": 0})
     spec = checked_spec(settings)
-    wanted = min(settings.training_rows, _CLASSES_FED * spec.training_rows)
-    share = thinning_share(meters, issues=len(issues), rows=wanted)
-    features = features_of(
-        lake,
-        issues=issues,
-        is_actual_allowed=settings.actual_weather_as_forecast,
-        thinning=Thinning(share=share, seed=_SEED),
-        meters=meters,
-        calendar_folder=settings.calendar_folder,
-    )
+    wanted = settings.training_rows
+    if wanted <= HELD_ROWS:
+        wanted = min(wanted, _CLASSES_FED * spec.training_rows)
     decisions: list[Decision] = []
     rows: list[dict[str, object]] = []
-    for (commodity, minutes), group in _classes(features, meters):
-        name = registered_name(commodity, interval_minutes=minutes)
-        trained = train(group, spec=spec, seed=_SEED, threads=settings.threads, tuning_s=settings.training_tuning_s)
-        if isinstance(trained, str):
-            rows.append({"model": name, "decision": "not trained", "why": trained})
-            continue
-        decision = decide(
-            group,
-            challenger=trained.variants[FULL],
-            learned_until_utc=trained.training_ends_at_utc,
-            champion=champion_of(registry, name),
-            seed=_SEED,
-        )
-        version = registry.register(
-            trained.variants,
-            name=name,
-            facts=_facts(trained, group, snapshot_id=snapshot_id, spec=trained.spec),
-            metrics=trained.metrics,
-            plots=plots_of(trained.unseen),
-            decision=decision,
-            input_example=group.head(5).select(pl.exclude("energy_kwh", "energy_known_at_utc")),
-        )
-        rows.append(_summary(name, version, trained, decision))
-        decisions.append(decision)
-        context.log.info("%s version %d: %s", name, version.version, decision.verdict)
+    with training_rows(lake, meters=meters, issues=issues, rows=wanted, settings=settings) as learned:
+        for (commodity, minutes), group in learned.held.items():
+            name = registered_name(commodity, interval_minutes=minutes)
+            trained = train(
+                group,
+                spec=spec,
+                seed=_SEED,
+                threads=settings.threads,
+                tuning_s=settings.training_tuning_s,
+                store=learned.stores.get((commodity, minutes)),
+            )
+            if isinstance(trained, str):
+                rows.append({"model": name, "decision": "not trained", "why": trained})
+                continue
+            decision = decide(
+                group,
+                challenger=trained.variants[FULL],
+                learned_until_utc=trained.training_ends_at_utc,
+                champion=champion_of(registry, name),
+                seed=_SEED,
+            )
+            version = registry.register(
+                trained.variants,
+                name=name,
+                facts=_facts(trained, group, snapshot_id=snapshot_id, spec=trained.spec),
+                metrics=trained.metrics,
+                plots=plots_of(trained.unseen),
+                decision=decision,
+                input_example=group.head(5).select(pl.exclude("energy_kwh", "energy_known_at_utc")),
+            )
+            rows.append(_summary(name, version, trained, decision))
+            decisions.append(decision)
+            context.log.info("%s version %d: %s", name, version.version, decision.verdict)
     summary = pl.DataFrame(rows, infer_schema_length=None)
     return dg.MaterializeResult(
         metadata={
@@ -109,7 +110,7 @@ def load_models(
             "promoted": sum(decision.is_promoted for decision in decisions),
             "lake_snapshot": snapshot_id,
             "issues": len(issues),
-            "rows": features.height,
+            "rows": learned.count,
             "mlflow": registry.tracking_uri,
         }
     )
@@ -136,7 +137,7 @@ def checked_spec(settings: Settings, *, effort: Literal["quick", "full"] | None 
     spec = SPECS[effort or settings.training_effort]
     rows = spec.training_rows
     if settings.training_rows > Settings.model_fields["training_rows"].default:
-        rows = max(rows, settings.training_rows // _CLASSES_FED)
+        rows = max(rows, min(settings.training_rows, HELD_ROWS) // _CLASSES_FED)
     changes = {
         "family": settings.training_family,
         "groups": tuple(FEATURE_GROUPS) if settings.training_features == "all" else spec.groups,
@@ -200,22 +201,6 @@ def _reading_span(lake: Lake) -> tuple[datetime | None, datetime | None]:
     span = lake.query(Query.from_file("energy_assets.defs", "reading_span")).row(0)
     first, last = (None if moment is None else moment.astimezone(UTC) for moment in span)
     return first, last
-
-
-def thinning_share(meters: pl.DataFrame, *, issues: int, rows: int) -> float:
-    """Return the share of all rows to keep so that about `rows` are left."""
-    slots = (2 * 1440 / meters["interval_minutes"]).sum() if meters.height else 0
-    expected = float(slots) * max(issues, 1)
-    return min(1.0, rows / expected) if expected else 1.0
-
-
-def _classes(features: pl.DataFrame, meters: pl.DataFrame) -> list[tuple[tuple[str, int], pl.DataFrame]]:
-    named = features.join(meters.select("meter_id", "commodity"), on="meter_id", how="left", maintain_order="left")
-    groups = named.partition_by("commodity", "interval_minutes", as_dict=True, include_key=True)
-    return [
-        ((str(commodity), int(minutes)), group.drop("commodity"))
-        for (commodity, minutes), group in sorted(groups.items(), key=str)
-    ]
 
 
 def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: ModelSpec) -> TrainingFacts:

@@ -42,7 +42,16 @@ from energy_assets.features.weather import (
     weather_features,
 )
 
-__all__ = ["DELIVERY_DATE", "FEATURE_GROUPS", "KEY", "Horizon", "Thinning", "build_features", "features_hash"]
+__all__ = [
+    "DELIVERY_DATE",
+    "FEATURE_GROUPS",
+    "KEY",
+    "Horizon",
+    "Thinning",
+    "build_features",
+    "feature_blocks",
+    "features_hash",
+]
 
 LEAD_FEATURES = ("lead_hours",)
 FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
@@ -141,17 +150,44 @@ def build_features(
     Raises:
         ContractError: an issue is given twice or is no whole minute, or an id is declared twice.
     """
+    blocks = feature_blocks(
+        readings,
+        meters=meters,
+        sites=sites,
+        premises=premises,
+        weather=weather,
+        issues=issues,
+        horizon=horizon,
+        thinning=thinning,
+        closures=closures,
+        observed=observed,
+    )
+    return pl.concat([SCHEMA.to_frame(), *blocks], rechunk=False)
+
+
+def feature_blocks(
+    readings: pl.DataFrame | pl.LazyFrame,
+    *,
+    meters: pl.DataFrame,
+    sites: pl.DataFrame,
+    premises: pl.DataFrame,
+    weather: pl.DataFrame | None,
+    issues: Sequence[datetime],
+    horizon: Horizon = DELIVERY_DATE,
+    thinning: Thinning | None = None,
+    closures: pl.DataFrame | None = None,
+    observed: pl.DataFrame | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of `build_features` a site and an issue at a time, for more of them than memory holds."""
     if len(set(issues)) != len(issues):
         raise ContractError("An issue is given twice; give each issue time once.")
     if not issues or meters.is_empty():
-        return SCHEMA.to_frame()
+        return
     described = described_meters(meters, premises=premises, sites=sites)
     known_weather, past = to_known_weather(weather, issues=issues), to_past_weather(observed)
-    blocks: list[pl.DataFrame] = []
     for chunk in _chunks(readings.lazy(), described, issues=issues, closures=closures, past=past):
         for issue in issues:
-            blocks.extend(_issue_rows(chunk, issue, weather=known_weather, horizon=horizon, thinning=thinning))
-    return pl.concat([SCHEMA.to_frame(), *blocks], rechunk=False)
+            yield from _issue_rows(chunk, issue, weather=known_weather, horizon=horizon, thinning=thinning)
 
 
 def _chunks(

@@ -32,7 +32,9 @@ from energy_assets.models.design import (
 )
 from energy_assets.models.experts import PRIOR, Experts, Recipe, fit_experts, load_experts, recipe_for
 from energy_assets.models.quantiles import quantile_frame
+from energy_assets.models.row_store import Shards
 from energy_assets.models.spec import ModelSpec, read_json, write_json
+from energy_assets.models.streaming import fit_streamed
 from energy_assets.models.weights import Evidence, Shares, gather_evidence, load_evidence, shares_of
 
 _WATCHED_ROWS = 15_000
@@ -165,8 +167,10 @@ def load(folder: Path) -> Blend:
     )
 
 
-def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2) -> Blend:
+def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2, shards: Shards | None = None) -> Blend:
     """Return a blend of the training rows, which are of one commodity and interval class.
+
+    With `shards`, of which the training rows are a part, the boosters that are kept learn from all of these.
 
     Raises:
         ModelError: there are too few rows or issues.
@@ -181,9 +185,14 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     bias, moved = no_bias().followed(unseen, error=learned_target(unseen) - centre)
     centre += moved
     scores = _cross_scores(unseen, centre=centre, target=target, recipe=recipe)
+    held = at_most(rows, count=spec.training_rows, seed=seed)
+    if shards is None:
+        experts = fit_experts(held, recipe=recipe, rounds=rounds)
+    else:
+        experts = fit_streamed(held, shards=shards, recipe=recipe, rounds=rounds)
     return Blend(
         spec=spec,
-        experts=fit_experts(at_most(rows, count=spec.training_rows, seed=seed), recipe=recipe, rounds=rounds),
+        experts=experts,
         shape=_shape(unseen, error=target - centre, recipe=recipe),
         evidence=evidence,
         scores=scores,

@@ -116,21 +116,26 @@ def train(
     parameters: dict[str, object], matrix: Any, *, rounds: int, threads: int, seed: int, watch: Any = None
 ) -> tuple[Any, int]:
     """Return a booster and its number of rounds; with `watch` the best round on that matrix."""
-    settings = {
-        "tree_method": "hist",
-        "grow_policy": "lossguide",
-        "max_depth": 0,
-        "max_bin": _BINS,
-        "nthread": threads,
-        "seed": seed,
-        "verbosity": 0,
-        **parameters,
-    }
+    settings = _settings(parameters, threads=threads, seed=seed)
     checked_device(str(parameters.get("device", "cpu")))
     stopping = {} if watch is None else {"evals": [(watch, "tail")], "early_stopping_rounds": 30}
     booster = library().train(settings, matrix, rounds, verbose_eval=False, **stopping)
     best = rounds if watch is None else int(booster.best_iteration) + 1
     return booster[:best], best
+
+
+def grown_on(
+    booster: Any, parameters: dict[str, object], matrix: Any, *, rounds: range, threads: int, seed: int
+) -> Any:
+    """Return a booster (a new one for None) grown on with rows that it has not seen: `rounds` by their numbers."""
+    if booster is None:
+        checked_device(str(parameters.get("device", "cpu")))
+        # A number of its own per round: boosters that grow in turn would share one stream of chance.
+        settings = {**_settings(parameters, threads=threads, seed=seed), "seed_per_iteration": True}
+        booster = library().Booster(settings, [matrix])
+    for number in rounds:
+        booster.update(matrix, number)
+    return booster
 
 
 def predict(booster: Any, rows: pl.DataFrame, *, columns: tuple[str, ...], outputs: int = 1) -> Floats:
@@ -171,6 +176,19 @@ def load_booster(path: Path) -> Any:
     except xgb.core.XGBoostError as error:
         raise ModelError(f"{path} is not a booster: {str(error).splitlines()[0]}; train the model again.") from error
     return booster
+
+
+def _settings(parameters: dict[str, object], *, threads: int, seed: int) -> dict[str, object]:
+    return {
+        "tree_method": "hist",
+        "grow_policy": "lossguide",
+        "max_depth": 0,
+        "max_bin": _BINS,
+        "nthread": threads,
+        "seed": seed,
+        "verbosity": 0,
+        **parameters,
+    }
 
 
 def _parts(rows: pl.DataFrame, label: Floats) -> Iterator[tuple[pl.DataFrame, Floats]]:

@@ -127,13 +127,13 @@ def fit_experts(
     """Return experts that learned from the rows; with `watch` each booster stops where it served those best."""
     spec = recipe.spec
     linear = fit_linear(rows, has_weather=recipe.has_weather, seed=recipe.seed)
-    labels = _labels(rows, linear)
+    labels = labels_of(rows, linear)
     matrix = boosting.streamed_matrix(
         rows, columns=recipe.columns, label=labels["direct"], threads=recipe.threads, memory_gb=spec.matrix_gb
     )
     watched, seen = None, {}
     if watch is not None:
-        seen = _labels(watch, linear)
+        seen = labels_of(watch, linear)
         watched = boosting.watched_matrix(watch, columns=recipe.columns, label=seen["direct"], threads=recipe.threads)
     boosters, best = {}, {}
     for number, (name, parameters) in enumerate(BOOSTED.items()):
@@ -142,11 +142,7 @@ def fit_experts(
             watched.set_label(seen[name])
         boosters[name], best[name] = boosting.train(
             {
-                **parameters,
-                "learning_rate": spec.learning_rate,
-                "colsample_bytree": spec.column_share,
-                "device": spec.device,
-                "max_leaves": spec.leaves,
+                **growth_of(parameters, spec=spec),
                 "num_parallel_tree": min(_MOST_TREES_AT_ONCE, max(1, _ROWS_FOR_ONE_TREE // rows.height)),
             },
             matrix,
@@ -172,7 +168,19 @@ def _starts(seasonal: Floats, line: Floats) -> dict[str, Floats]:
     return {"on_linear": line, "on_like_days": seasonal[:, 0], "direct": np.ones_like(line)}
 
 
-def _labels(rows: pl.DataFrame, linear: Linear) -> dict[str, Floats]:
+def growth_of(parameters: Mapping[str, object], *, spec: ModelSpec) -> dict[str, object]:
+    """Return the parameters of a booster with what a specification says of its growth."""
+    return {
+        **parameters,
+        "learning_rate": spec.learning_rate,
+        "colsample_bytree": spec.column_share,
+        "device": spec.device,
+        "max_leaves": spec.leaves,
+    }
+
+
+def labels_of(rows: pl.DataFrame, linear: Linear) -> dict[str, Floats]:
+    """Return what each booster is given to correct [row]: the target less where it starts from."""
     target = learned_target(rows)
     starts = _starts(seasonal_values(rows), linear.predict(rows))
     return {name: target - start for name, start in starts.items()}
