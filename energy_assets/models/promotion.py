@@ -217,6 +217,8 @@ def judge_against_champion(rows: pl.DataFrame, *, champion: str, seed: int) -> D
 
 
 def _obstacle(found: Evidence) -> str | None:
+    if found.skill.low == found.skill.high == 0:
+        return "it forecasts the same"
     if found.skill.high < 0:
         return "it is worse"
     if not found.skill.low > 0:

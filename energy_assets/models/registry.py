@@ -28,7 +28,7 @@ from energy_assets.models.promotion import Decision, still_valid
 from energy_assets.models.retention import forget
 from energy_assets.models.run_log import experiment_id_of, log_files, log_over_days, log_training
 from energy_assets.models.store_probe import CLIENT_LIMITS, as_ours, shown, trouble_with_store
-from energy_assets.models.succession import about, crown, listed, promotions_of, versions_of
+from energy_assets.models.succession import CHAMPION_TAG, about, crown, listed, promotions_of, versions_of
 from energy_assets.models.versions import (
     Alias,
     How,
@@ -99,7 +99,9 @@ class Registry:
             with self._one_at_a_time():
                 before = _version_of(client, name, "champion")
                 made = still_valid(made, champion=None if before is None else int(before.version))
-                _found(lambda: client.create_registered_model(name, description=about(name)), but=_PRESENT)
+                # The first tag is the one that lists of models show.
+                first = {CHAMPION_TAG: "none yet"}
+                _found(lambda: client.create_registered_model(name, first, description=about(name)), but=_PRESENT)
                 created = client.create_model_version(
                     name,
                     source=logged.model_uri,

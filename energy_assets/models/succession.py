@@ -11,6 +11,8 @@ from typing import Any
 
 from energy_assets.models.versions import How, Listed, Promotion, promotion_from
 
+CHAMPION_TAG = "champion"
+"""Tag of a registered model: who is champion, since when, and how good it was."""
 _RECORD = "promotion."
 _FIGURES = ("compared_with", "skill", "skill_interval", "coverage_80", "coverage_80_of_champion", "judged_on")
 _SHOWN = 12
@@ -41,7 +43,7 @@ def crown(client: Any, name: str, version: Any, *, before: Any, how: How, reason
     if how != "forced" and "not_promoted_because" in tags:
         client.delete_model_version_tag(name, version.version, "not_promoted_because")
     client.set_model_version_tag(name, version.version, "champion_since", f"{at_utc:%Y-%m-%d %H:%M}")
-    client.set_registered_model_tag(name, "champion", _shown_beside_the_name(client, version, at_utc=at_utc))
+    client.set_registered_model_tag(name, CHAMPION_TAG, _shown_beside_the_name(client, version, at_utc=at_utc))
     client.set_model_version_tag(name, version.version, "champion_because", reason)
     client.update_registered_model(name, description="\n".join([about(name), "", *_told(record)]))
     return promotion

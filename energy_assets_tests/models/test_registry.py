@@ -187,7 +187,10 @@ def test_every_change_of_champion_is_recorded_with_its_reason(store: Path):
     assert listed[1].tags["champion_because"] == "the boss was wrong"
     import mlflow
 
-    shown = mlflow.MlflowClient(tracking_uri=registry.tracking_uri).get_registered_model(name).description
+    found = mlflow.MlflowClient(tracking_uri=registry.tracking_uri).get_registered_model(name)
+    assert found.tags["champion"] == "version 2 since 2026-03-01, NMAE 8.0%, in 80 % band 79.0%"
+    assert next(iter(found.tags)) == "champion"  # which lists of models show
+    shown = found.description
     assert shown.splitlines()[-4:-1] == [
         "- 2026-03-01 01:00 UTC: version 2 after 3 (rollback) — the boss was wrong",
         "- 2026-03-01 00:00 UTC: version 3 after 2 (forced) — the boss says so",
