@@ -16,7 +16,9 @@ from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.features.horizon import Horizon
 from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.backtest_learning import Learning, Progress, Rivals, Training, batches, features_of
+from energy_assets.forecasts.backtest_nights import Nights
 from energy_assets.forecasts.backtest_plan import PREVIOUS_DAY, Group, Plan, groups_of, refit_days_of, tested_days
+from energy_assets.forecasts.centre import centred
 from energy_assets.forecasts.daily import forecast_issue
 from energy_assets.forecasts.following import Followers, stride_of
 from energy_assets.forecasts.ladder import KEY, Champion
@@ -52,11 +54,12 @@ def backtest(inputs: Inputs, *, plan: Plan, progress: Progress) -> Backtest:
     )
     starts = tested[::refit_days]
     learning = Learning(inputs=inputs, plan=plan, groups=groups, until=starts[-1], progress=progress)
+    nights = [Nights(meters=group.meters, readings=inputs.readings) for group in groups]
     forecasts, rivals, done = [], [], 0
     total = len(tested) * len(groups)
     for number, start in enumerate(starts, start=1):
         champions, others = learning.champions(start, number=number, of=len(starts))
-        for group in groups:
+        for group, known in zip(groups, nights, strict=True):
             stride = stride_of(inputs.meters, horizon_hours=plan.horizon_hours)
             followers = Followers(champions, meters=group.meters, stride=stride)
             issues = [group.issues[day] for day in tested if start <= day < start + timedelta(days=refit_days)]
@@ -64,7 +67,9 @@ def backtest(inputs: Inputs, *, plan: Plan, progress: Progress) -> Backtest:
                 rivals.append(_of_rivals(features, others, inputs=inputs, families=plan.rivals))
                 followers.learn(features)
                 for issue in at_once:
-                    forecasts.append(_one_issue(features, inputs, group, issue=issue, champions=followers.at(issue)))
+                    forecasts.append(
+                        _one_issue(features, inputs, group, issue=issue, champions=followers.at(issue), nights=known)
+                    )
                     done += 1
                     progress("forecasting", done, total)
     return Backtest(
@@ -90,8 +95,15 @@ def _test_features(
 
 
 def _one_issue(
-    features: pl.DataFrame, inputs: Inputs, group: Group, *, issue: datetime, champions: dict[str, Champion]
+    features: pl.DataFrame,
+    inputs: Inputs,
+    group: Group,
+    *,
+    issue: datetime,
+    champions: dict[str, Champion],
+    nights: Nights,
 ) -> pl.DataFrame:
+    learned = nights.learned_at(issue)
     recent = pl.col("starts_at_utc").is_between(issue - HISTORY, issue, closed="left")
     rows = forecast_issue(
         features.filter(pl.col("issued_at_utc") == issue),
@@ -102,8 +114,11 @@ def _one_issue(
         champions=champions,
         issued_at_utc=issue,
         features_hash="backtest",
+        widening=learned.widening,
         horizon=Horizon.of_hours(group.hours[issue]),
     )
+    rows = centred(rows, shares=learned.centre)
+    nights.measure(rows, learned=learned, issued_at_utc=issue)
     return rows.rename({"node_id": "meter_id"}).select(FORECAST_COLUMNS)
 
 

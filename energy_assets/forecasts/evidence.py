@@ -42,9 +42,7 @@ def evidence_of(
         return FORECASTS_EVIDENCE.empty()
     sites = _sums(issued, "site_id")
     parts = [
-        _half_bands(rows),
-        _centre_of_meters(rows),
-        _centre_of_sums(rows),
+        *_of_meters(rows),
         _covered(sites, compared, correlation="within_site", statistic="covered_site"),
         _covered(_sums(issued, "premise_id"), compared, correlation="within_premise", statistic="covered_premise"),
         _covered_portfolio(sites, compared),
@@ -53,6 +51,23 @@ def evidence_of(
     ]
     if peaks is not None:
         parts.append(peak_evidence(peaks, recipes=recipes))
+    return _rows_of(parts)
+
+
+def evidence_of_meters(compared: pl.DataFrame, *, recipes: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
+    """Return those rows of `evidence_of` that teach widths and centre of meters, which is what a back-test forecasts.
+
+    `compared` needs meter rows of `forecasts.load` and their `actual_kwh`.
+    """
+    rows = _with_recipe(compared, recipes=recipes, meters=meters).filter(pl.col("actual_kwh").is_not_null())
+    return FORECASTS_EVIDENCE.empty() if rows.is_empty() else _rows_of(_of_meters(rows))
+
+
+def _of_meters(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    return [_half_bands(rows), _centre_of_meters(rows), _centre_of_sums(rows)]
+
+
+def _rows_of(parts: list[pl.DataFrame]) -> pl.DataFrame:
     schema = FORECASTS_EVIDENCE.polars_schema
     made = pl.concat(part.select(pl.col(name).cast(dtype) for name, dtype in schema.items()) for part in parts)
     # The order of addition decides the last digits, and is not always the same.

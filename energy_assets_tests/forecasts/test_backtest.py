@@ -11,13 +11,17 @@ from energy_assets.contracts import QUANTILE_COLUMNS
 from energy_assets.errors import ConfigError
 from energy_assets.features.horizon import Horizon
 from energy_assets.features.matrix import build_features
+from energy_assets.forecasts.actuals import known_within, with_actuals
 from energy_assets.forecasts.backtest import Backtest, backtest
 from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.backtest_learning import SEED
 from energy_assets.forecasts.backtest_plan import Plan, refit_days_of
 from energy_assets.forecasts.backtest_report import report_of
+from energy_assets.forecasts.centre import centred
 from energy_assets.forecasts.daily import forecast_delivery, forecast_issue
+from energy_assets.forecasts.evidence import evidence_of
 from energy_assets.forecasts.following import Followers
+from energy_assets.forecasts.learning import MEASURED_AFTER, Learned, learned_from, recipe_of
 from energy_assets.models.archive import FULL, WITHOUT_WEATHER
 from energy_assets.models.evaluation import known_by
 from energy_assets.models.fitting import fit
@@ -283,6 +287,16 @@ def test_report_counts_and_compares(tmp_path: Path):
         ((pl.col("energy_kwh") - pl.col("before")).abs().mean() / pl.col("energy_kwh").mean()).alias("nmae")
     )
     assert report["median"]["previous_day"]["nmae"] == pytest.approx(errors["nmae"].mean(), rel=1e-5)  # type: ignore[index]
+    # Every meter and bucket has all errors, and the ladder's skill over every baseline with its interval.
+    for told in (*report["meters"].values(), *by["local_hour"].values(), *by["season"].values()):  # type: ignore[attr-defined,index]
+        assert {"nrmse", "nmae", "rmsle", "pinball", "crps", "rcrps", "coverage_80"} <= set(told["ladder"])
+        assert list(told["ladder"]["skill"]) == list(plan.rivals)
+        for rival, skill in told["ladder"]["skill"].items():
+            assert skill["nmae"]["low"] <= skill["nmae"]["high"], rival
+    of_a = report["meters"]["a"]  # type: ignore[index]
+    assert of_a["ladder"]["skill"]["last_week"]["nmae"]["value"] == pytest.approx(
+        1 - of_a["ladder"]["nmae"] / of_a["last_week"]["nmae"]
+    )
     nmae = report["skill"]["previous_day"]["nmae"]  # type: ignore[index]
     assert nmae["low"] <= nmae["value"] <= nmae["high"]
     ratio = report["median"]["ladder"]["nmae"] / report["median"]["previous_day"]["nmae"]  # type: ignore[index]
@@ -326,3 +340,41 @@ def test_champions_follow_what_became_known_as_those_of_the_night_do(tmp_path: P
     ours = run(inputs, plan).forecasts.filter(issued_at_utc=issue).select(columns)
     assert ours.equals(moved.select(columns).sort("meter_id", "starts_at_utc"))
     assert not ours.equals(stood.select(columns).sort("meter_id", "starts_at_utc"))
+
+
+def test_widths_and_centre_are_learned_from_measured_nights_as_the_night_learns_them(tmp_path: Path):
+    """Sixteen nights of one model; here each is made, measured and learned from by the night's own calls."""
+    inputs = two_meters(tmp_path, days=40, weather=False)
+    plan = Plan(spec=TINY, rivals=(), last_days=16, refit_days=16)
+    horizon, first = Horizon.of_hours(24), START + timedelta(days=24)
+    issues = [START + timedelta(days=day) for day in range(8, 40)]
+    features = build_features(
+        inputs.readings, meters=inputs.meters, sites=inputs.sites, premises=inputs.premises, weather=None,
+        issues=issues, horizon=horizon,
+    )  # fmt: skip
+    model = fit(known_by(features, trained_at=first), spec=TINY.without("weather"), seed=SEED)
+    name = "load-electricity-60min"
+    champions = {name: LoadedModel(name=name, version=1, variants={FULL: model, WITHOUT_WEATHER: model}, tags={})}
+
+    def night(issue: datetime, learned: Learned) -> pl.DataFrame:
+        made = forecast_issue(
+            features.filter(issued_at_utc=issue), readings=inputs.readings, meters=inputs.meters,
+            premises=inputs.premises, sites=inputs.sites, champions=champions, issued_at_utc=issue, features_hash="f",
+            widening=learned.widening, horizon=horizon,
+        )  # fmt: skip
+        return centred(made, shares=learned.centre)
+
+    evidence: list[pl.DataFrame] = []
+    for issue in (each for each in issues if each >= first):
+        learned = learned_from(pl.concat(evidence), issued_at_utc=issue) if evidence else Learned()
+        rows = night(issue, learned)
+        compared = with_actuals(rows, readings=inputs.readings, meters=inputs.meters, sites=inputs.sites)
+        in_time = known_within(compared, readings=inputs.readings, meters=inputs.meters, after=MEASURED_AFTER)
+        recipe = recipe_of(learned, issued_at_utc=issue, seed=1)
+        evidence.append(evidence_of(in_time, recipes=recipe, meters=inputs.meters))
+    columns = ["meter_id", "starts_at_utc", *QUANTILE_COLUMNS, "method", "rung", "reason"]
+    ours = run(inputs, plan).forecasts.filter(issued_at_utc=issues[-1]).select(columns)
+    assert ours.equals(rows.rename({"node_id": "meter_id"}).select(columns).sort("meter_id", "starts_at_utc"))
+    assert set(learned.widening) == {"without_weather"}
+    untaught = night(issues[-1], Learned()).rename({"node_id": "meter_id"})
+    assert not ours.equals(untaught.select(columns).sort("meter_id", "starts_at_utc"))
