@@ -11,17 +11,18 @@ import numpy as np
 import polars as pl
 
 from energy_assets.contracts import QUANTILE_COLUMNS
+from energy_assets.errors import ContractError
 from energy_assets.forecasts.backtest import Backtest
 from energy_assets.forecasts.backtest_inputs import Inputs
 from energy_assets.forecasts.backtest_plan import Plan
-from energy_assets.models.evaluation import SKILL_METRICS, metrics_of, skill_of
+from energy_assets.models.evaluation import SKILL_METRICS, metrics_of, skill_of, skills_of
 
 LADDER = "ladder"
 SEASONS = {12: "Dec-Feb", 3: "Mar-May", 6: "Jun-Aug", 9: "Sep-Nov"}
 _BOOTSTRAP_SEED = 1
 _BLOCK_DAYS = 7
 _FEWEST_BLOCKS = 4
-_BUCKET_METRICS = ("nrmse", "nmae", "pinball", "coverage_80")
+_BUCKETS = ("lead_hours", "local_hour", "season")
 _LEAD_STEP_HOURS = 3
 _KEY = ("meter_id", "issued_at_utc", "starts_at_utc")
 
@@ -30,18 +31,20 @@ def report_of(result: Backtest, *, inputs: Inputs, plan: Plan) -> dict[str, obje
     """Return the account as JSON-ready values; what cannot be measured is None.
 
     Keys: set, options, median (over meters), pooled, skill, by (lead_hours, local_hour, season), rungs, trainings,
-    meters, notes.
+    meters, notes. What the ladder is of a meter or bucket has `skill` by rival and metric beside its metrics.
     """
     scored = _scored(result, inputs=inputs)
     per_meter = metrics_of(scored)
     models = [LADDER, *(name for name in plan.rivals if name in set(scored["model"]))]
+    meters = _nested(per_meter, ["node_id", "model"])
+    _add_skills(meters, scored, by="node_id", rivals=models[1:])
     return {
         "set": _set(result, scored, inputs=inputs),
         "options": _options(result, plan=plan),
         "median": _medians(per_meter, models),
         "pooled": _nested(metrics_of(scored, by=["model"]), ["model"]),
         "skill": {rival: _skill(scored, rival, per_meter) for rival in models[1:]},
-        "by": _by(scored),
+        "by": _by(scored, rivals=models[1:]),
         "rungs": _rungs(result, scored),
         "trainings": [
             {
@@ -52,7 +55,7 @@ def report_of(result: Backtest, *, inputs: Inputs, plan: Plan) -> dict[str, obje
             }
             for each in result.trainings
         ],
-        "meters": _nested(per_meter, ["node_id", "model"]),
+        "meters": meters,
         "notes": list(inputs.notes),
     }
 
@@ -137,7 +140,7 @@ def _skill(scored: pl.DataFrame, rival: str, per_meter: pl.DataFrame) -> dict[st
                 baseline=rival,
                 metric=metric,
                 seed=_BOOTSTRAP_SEED,
-                block_days=max(1, min(_BLOCK_DAYS, days // _FEWEST_BLOCKS)),
+                block_days=_block(days),
             )
         bounds = {"low": skill.low, "high": skill.high} if days >= _FEWEST_BLOCKS else {"low": None, "high": None}
         skills[metric] = {"value": _finite(skill.value), **{name: _finite(value) for name, value in bounds.items()}}
@@ -148,19 +151,42 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _by(scored: pl.DataFrame) -> dict[str, object]:
-    """Return per bucket and model the medians over meters."""
+def _by(scored: pl.DataFrame, *, rivals: list[str]) -> dict[str, object]:
+    """Return per bucket and model the medians over meters, and in each the ladder's skill."""
     buckets: dict[str, object] = {}
-    for name in ("lead_hours", "local_hour", "season"):
-        metrics = metrics_of(scored, by=["model", "node_id", name]).filter(pl.col("metric").is_in(_BUCKET_METRICS))
-        medians = metrics.group_by(name, "model", "metric").agg(pl.col("value").median()).sort(name)
+    for name in _BUCKETS:
+        metrics = metrics_of(scored, by=["model", "node_id", name])
+        medians = metrics.group_by(name, "model", "metric").agg(pl.col("value").median()).sort(name, "model", "metric")
         found = _nested(medians, [name, "model"])
+        _add_skills(found, scored, by=name, rivals=rivals)
         if name == "season":
             found = {SEASONS[int(key)]: value for key, value in found.items()}
         elif name == "lead_hours":
             found = {f"{key}-{int(key) + _LEAD_STEP_HOURS}": value for key, value in found.items()}
         buckets[name] = found
     return buckets
+
+
+def _add_skills(found: dict[str, dict], scored: pl.DataFrame, *, by: str, rivals: list[str]) -> None:  # type: ignore[type-arg]
+    """Put the ladder's skill over every rival into what is told of it, group by group."""
+    days = scored["issued_at_utc"].n_unique()
+    for rival in rivals:
+        try:
+            skills = skills_of(
+                scored, model=LADDER, baseline=rival, by=by, seed=_BOOTSTRAP_SEED, block_days=_block(days)
+            )
+        except ContractError:  # no slot that both have predicted
+            continue
+        for group, metric, value, low, high in skills.iter_rows():
+            told = found.get(str(group), {}).get(LADDER)
+            if told is not None:
+                bounds = {"low": low, "high": high} if days >= _FEWEST_BLOCKS else {"low": None, "high": None}
+                each = None if value is None else {"value": value, **bounds}
+                told.setdefault("skill", {}).setdefault(rival, {})[metric] = each
+
+
+def _block(days: int) -> int:
+    return max(1, min(_BLOCK_DAYS, days // _FEWEST_BLOCKS))
 
 
 def _rungs(result: Backtest, scored: pl.DataFrame) -> list[dict[str, object]]:

@@ -130,7 +130,7 @@ def skill_of(
     """
     if metric not in SKILL_METRICS:
         raise ContractError(f"Skill is measured in one of {SKILL_METRICS}, not in {metric!r}.")
-    sums = _daily_sums(rows, model=model, baseline=baseline, metric=metric)
+    sums = _arrays(_daily_sums(rows, model=model, baseline=baseline))
     days = sums["count"].shape[0]
     once = _ratio(sums, np.ones((1, days)), metric=metric)[0]
     weights = _block_weights(days, block=min(block_days, days), repeats=repeats, seed=seed)
@@ -138,33 +138,80 @@ def skill_of(
     return Skill(value=1 - float(once), low=1 - float(high), high=1 - float(low))
 
 
-def _daily_sums(rows: pl.DataFrame, *, model: str, baseline: str, metric: str) -> dict[str, Doubles]:
-    """Return arrays [day, node]: count, sum of energy, and the summed loss of either method on the rows of both."""
+def skills_of(
+    rows: pl.DataFrame,
+    *,
+    model: str,
+    baseline: str,
+    by: str,
+    seed: int,
+    repeats: int = 200,
+    block_days: int = 7,
+    confidence: float = 0.9,
+) -> pl.DataFrame:
+    """Return `by`, metric, value, low and high: what `skill_of` says of every group of rows apart, in SKILL_METRICS.
+
+    `by` is a column of the rows, as an hour of the day; by node_id every node is compared by itself. Blocks are drawn
+    of the days of all rows, the same for all groups. Null where either method has no error to compare.
+
+    Raises:
+        ContractError: the two have no rows in common.
+    """
+    sums = _daily_sums(rows, model=model, baseline=baseline, by=by)
+    days = sums["day"].n_unique()
+    drawn_days = _block_weights(days, block=min(block_days, days), repeats=repeats, seed=seed)
+    weights = np.vstack([np.ones((1, days)), drawn_days])
+    confident = [(1 - confidence) / 2, (1 + confidence) / 2]
+    found = []
+    for (group,), part in sums.partition_by([by], as_dict=True).items():
+        arrays = _arrays(part, days=days)
+        for metric in SKILL_METRICS:
+            value, *drawn = (1 - _ratio(arrays, weights, metric=metric)).tolist()
+            usable = [each for each in drawn if np.isfinite(each)]
+            low, high = np.quantile(usable, confident).tolist() if usable else (np.nan, np.nan)
+            found.append((group, metric, value, low, high))
+    bounds = dict.fromkeys(("value", "low", "high"), pl.Float64())
+    skills = pl.DataFrame(found, schema={by: rows.schema[by], "metric": pl.String(), **bounds}, orient="row")
+    return skills.with_columns(pl.when(pl.col(name).is_finite()).then(name) for name in bounds).sort(by, "metric")
+
+
+def _daily_sums(rows: pl.DataFrame, *, model: str, baseline: str, by: str = "node_id") -> pl.DataFrame:
+    """Return per group, day and node: count, sum of energy, and the summed losses of either method on rows of both.
+
+    Days are numbered from 0 on; the losses are named as their metric, with `_theirs` for the baseline.
+    """
     error = pl.col("q50") - pl.col("energy_kwh")
-    loss = {
+    losses = {
         "nrmse": error**2,
         "nmae": error.abs(),
         "pinball": pl.mean_horizontal(pinball(name) for name in PINBALL_LEVELS),
     }
     key = ["node_id", "issued_at_utc", "starts_at_utc"]
+    kept = list(dict.fromkeys([*key, by]))
     known = rows.filter(pl.all_horizontal(pl.col("energy_kwh", *QUANTILE_COLUMNS).is_finite()))
-    known = known.select("model", *key, "energy_kwh", loss=loss[metric])
-    ours, theirs = (known.filter(model=name).drop("model") for name in (model, baseline))
-    both = ours.join(theirs.select(*key, theirs="loss"), on=key, how="inner", validate="1:1")
+    ours, theirs = (
+        known.filter(model=name).select(*kept, pl.col("energy_kwh").abs().alias("energy"), **losses)
+        for name in (model, baseline)
+    )
+    theirs = theirs.select(*key, pl.col(list(losses)).name.suffix("_theirs"))
+    both = ours.join(theirs, on=key, how="inner", validate="1:1")
     if both.is_empty():
         raise ContractError(f"{model!r} and {baseline!r} have no predicted rows in common; predict the same issues.")
-    daily = both.group_by(pl.col("issued_at_utc").dt.date().alias("day"), "node_id").agg(
-        count=pl.len(),
-        energy=pl.col("energy_kwh").abs().sum(),
-        ours=pl.col("loss").sum(),
-        theirs=pl.col("theirs").sum(),
+    groups = list(dict.fromkeys([by, "node_id"]))
+    daily = both.group_by(*groups, day=pl.col("issued_at_utc").dt.date()).agg(
+        pl.len().alias("count"), pl.col("energy", *losses, *(f"{name}_theirs" for name in losses)).sum()
     )
-    day = daily["day"].rank("dense").to_numpy().astype(np.int64) - 1
-    node = daily["node_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    return daily.with_columns(pl.col("day").rank("dense").cast(pl.Int64) - 1)
+
+
+def _arrays(sums: pl.DataFrame, *, days: int | None = None) -> dict[str, Doubles]:
+    """Return arrays [day, node] of the counts, energies and losses; zero where a node has none on a day."""
+    day = sums["day"].to_numpy()
+    node = sums["node_id"].rank("dense").to_numpy().astype(np.int64) - 1
     arrays = {}
-    for name in ("count", "energy", "ours", "theirs"):
-        arrays[name] = np.zeros((day.max() + 1, node.max() + 1))
-        arrays[name][day, node] = daily[name].to_numpy()
+    for name in (name for name in sums.columns if sums.schema[name].is_numeric() and name != "day"):
+        arrays[name] = np.zeros((days or day.max() + 1, node.max() + 1))
+        arrays[name][day, node] = sums[name].to_numpy()
     return arrays
 
 
@@ -182,11 +229,13 @@ def _ratio(sums: dict[str, Doubles], weights: Doubles, *, metric: str) -> Double
     count, energy = weights @ sums["count"], weights @ sums["energy"]
     with np.errstate(divide="ignore", invalid="ignore"):
         level = energy / count
-        losses = [weights @ sums[name] / count for name in ("ours", "theirs")]
+        losses = [weights @ sums[name] / count for name in (metric, f"{metric}_theirs")]
         errors = [(np.sqrt(loss) if metric == "nrmse" else loss) / level for loss in losses]
         usable = np.isfinite(errors[0]) & np.isfinite(errors[1])
-        medians = [np.nanmedian(np.where(usable, error, np.nan), axis=1) for error in errors]
-        ratio: Doubles = medians[0] / medians[1]
+        ratio: Doubles = np.full(len(weights), np.nan)
+        some = usable.any(axis=1)
+        medians = [np.nanmedian(np.where(usable, error, np.nan)[some], axis=1) for error in errors]
+        ratio[some] = medians[0] / medians[1]
     return ratio
 
 
