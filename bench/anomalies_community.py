@@ -25,7 +25,7 @@ from energy_assets.anomalies.limits import DEFAULT_LIMITS, MORNING_LIMITS, Limit
 from energy_assets.contracts import Window
 from energy_assets.defs.anomaly_days import judged_days
 from energy_assets.lake import Lake
-from energy_assets.settings import load_settings
+from energy_assets.settings import Settings
 
 CAUSES_OF = {
     "gap": {"gap", "spread", "partial"},
@@ -152,8 +152,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(".energy"))
     parser.add_argument("--days", type=int, default=180)
     chosen = parser.parse_args()
-    os.environ["ENERGY_ASSETS_HOME"] = str(chosen.home.resolve())
-    lake = Lake.from_settings(load_settings(), author="bench")
+    lake = Lake.from_settings(Settings(home=chosen.home), author="bench")
     labels = pl.read_parquet(chosen.home / "community" / "labels.parquet").with_row_index("label")
     newest = lake.read(contracts.READINGS_INTERVAL, columns=["starts_at_utc"])["starts_at_utc"].max()
     last = newest.date()  # type: ignore[union-attr]
