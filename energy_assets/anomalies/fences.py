@@ -14,6 +14,7 @@ from energy_assets.contracts import ANOMALIES_FLAGS, Window
 
 LEGACY_FACTOR = 0.5
 LEAST_PEERS = 5
+_PLACE = ["cluster_id", "interval_minutes", "weekday", "hour"]
 
 
 def fence_flags(
@@ -43,24 +44,12 @@ def fence_flags(
         .filter(pl.col("usual_kwh") > 0)
         .with_columns(relative=pl.col("energy_kwh") / pl.col("usual_kwh"))
     )
-    place = ["cluster_id", "interval_minutes", "weekday", "hour"]
-    fences = (
-        rows.filter("is_past")
-        .group_by(place)
-        .agg(
-            low=pl.col("relative").quantile(0.25, "linear"),
-            high=pl.col("relative").quantile(0.75, "linear"),
-            expected=pl.col("relative").median(),
-            peers=pl.col("meter_id").n_unique(),
-        )
-        .filter(pl.col("peers") >= LEAST_PEERS, pl.col("high") > pl.col("low"))
-    )
     width = pl.col("high") - pl.col("low")
     lower, upper = pl.col("low") - factor * width, pl.col("high") + factor * width
     distance = pl.max_horizontal(pl.col("low") - pl.col("relative"), pl.col("relative") - pl.col("high")) / width
     outside = (
         rows.filter(pl.col("is_past").not_())
-        .join(fences, on=place, validate="m:1")
+        .join(_fences(rows.filter("is_past")), on=_PLACE, validate="m:1")
         .filter((pl.col("relative") < lower) | (pl.col("relative") > upper))
         .with_columns(
             rule=pl.lit("iqr_fence"),
@@ -94,3 +83,17 @@ def _at_local_hours(readings: pl.DataFrame, *, clocks: pl.DataFrame | None) -> p
         here = zoned.filter(pl.col("timezone") == zone)
         parts.append(here.with_columns(weekday=local.dt.weekday(), hour=local.dt.hour()))
     return pl.concat(parts).drop("timezone")
+
+
+def _fences(past: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the quartiles and the median of `relative` of each cluster, weekday and hour with enough meters."""
+    return (
+        past.group_by(_PLACE)
+        .agg(
+            low=pl.col("relative").quantile(0.25, "linear"),
+            high=pl.col("relative").quantile(0.75, "linear"),
+            expected=pl.col("relative").median(),
+            peers=pl.col("meter_id").n_unique(),
+        )
+        .filter(pl.col("peers") >= LEAST_PEERS, pl.col("high") > pl.col("low"))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,9 @@ from energy_assets.messaging.formats import FORMATS
 from energy_assets.settings import load_settings
 
 if TYPE_CHECKING:
-    from energy_assets.messaging.simulation import Round
+    from energy_assets.messaging.ledger_file import LedgerFile
+    from energy_assets.messaging.sending import Sender
+    from energy_assets.messaging.simulation import Plan, Round
 
 
 @app.command()
@@ -50,16 +53,14 @@ def simulate(
     from energy_assets.messaging.ledger_file import LedgerFile
     from energy_assets.messaging.sending import Sender
     from energy_assets.messaging.simulation import Plan
-    from energy_assets.messaging.simulation import rounds as rounds_of
 
     if rounds is None and as_fast:
         raise ConfigError("As fast as the broker takes it has no end of its own: give --rounds.")
     settings = load_settings()
-    first_at = (start or datetime.now(UTC)).replace(tzinfo=UTC)
     plan = Plan(
         meters=meters,
         message_format=message_format,
-        first_at=first_at,
+        first_at=(start or datetime.now(UTC)).replace(tzinfo=UTC),
         interval=timedelta(seconds=interval),
         rounds=rounds,
         seed=seed,
@@ -68,40 +69,47 @@ def simulate(
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
-    spread = interval if within is None else min(within, interval)
-    began, sent = 0.0, 0
-    with (
-        LedgerFile(ledger) as book,
-        Sender(
-            endpoint_of(settings),
-            client_id=client_id,
-            version=settings.mqtt_version,
-            is_over=lambda: bool(stopped),
-        ) as sender,
-    ):
-        for one in rounds_of(plan):
-            began = began or time.monotonic()  # the first round comes when a month of loads was made
-            due = began + (one.at - first_at) / timedelta(seconds=1)
-            per_message = 0.0 if as_fast else spread / max(1, len(one.messages))
-            gone = sender.send(one.messages) if as_fast else 0
-            for message in () if as_fast else one.messages:
-                sender.idle(due + gone * per_message - time.monotonic())
-                gone += sender.send([message])
-            sent += gone
-            book.add(_of(one, gone))
-            if stopped:
-                break
-        sender.settle(within_s=60)
-        book.forget([*sender.under_way, *sender.refused])
-        seconds = time.monotonic() - began
-        acknowledged = sender.acknowledged
+    spread_s = interval if within is None else min(within, interval)
+    sender = Sender(
+        endpoint_of(settings), client_id=client_id, version=settings.mqtt_version, is_over=lambda: bool(stopped)
+    )
+    with LedgerFile(ledger) as book, sender:
+        sent, seconds = _play(plan, sender=sender, book=book, spread_s=None if as_fast else spread_s, stopped=stopped)
     console.print(
         f"{sent:,} messages of {meters:,} meters sent in {seconds:,.1f} s ({sent / max(seconds, 1e-9):,.0f}/s), "
-        f"{acknowledged:,} acknowledged",
+        f"{sender.acknowledged:,} acknowledged",
         highlight=False,
     )
     if ledger is not None:
         console.print(f"What was sent stands in {ledger}. Count it: energy account {ledger} --source NAME")
+
+
+def _play(
+    plan: Plan, *, sender: Sender, book: LedgerFile, spread_s: float | None, stopped: Sequence[int]
+) -> tuple[int, float]:
+    """Send the rounds of a plan until a signal has stopped them; return how many messages went and the seconds.
+
+    A round's messages are spread over `spread_s` from when it is due; None: as fast as the broker takes them.
+    """
+    from energy_assets.messaging.simulation import rounds
+
+    began, sent = 0.0, 0
+    for one in rounds(plan):
+        began = began or time.monotonic()  # the first round comes when a month of loads was made
+        if spread_s is None:
+            gone = sender.send(one.messages)
+        else:
+            due, gone = began + (one.at - plan.first_at) / timedelta(seconds=1), 0
+            for message in one.messages:
+                sender.idle(due + gone * spread_s / len(one.messages) - time.monotonic())
+                gone += sender.send([message])
+        sent += gone
+        book.add(_of(one, gone))
+        if stopped:
+            break
+    sender.settle(within_s=60)
+    book.forget([*sender.under_way, *sender.refused])
+    return sent, time.monotonic() - began
 
 
 @app.command()

@@ -88,10 +88,6 @@ def costs_ahead(
     own = [f"{premise_id}|{side}" for side in _SIDES]
     if totals.filter(pl.col("meter_id").is_in(own)).is_empty():
         raise ContractError(f"Fewer than 14 of the 56 days before {first_day} were read: too few to look ahead from.")
-    cost, earned, spared = _rates(recent)
-    feeds_in = pl.col("fed_kwh_q90") > 0
-    # Who feeds nothing in has no profit: what the community spares lowers the cost.
-    saved, gained = (pl.when(side).then(pl.col("days") * spared).otherwise(0.0) for side in (~feeds_in, feeds_in))
     drawn, fed = (
         totals.filter(pl.col("meter_id") == name).select(
             "days",
@@ -100,7 +96,16 @@ def costs_ahead(
         for name, side in zip(own, _SIDES, strict=True)
     )
     both = drawn.join(fed, on="days", how="full", coalesce=True).fill_null(0.0).sort("days")
-    return both.with_columns(
+    return _in_currency(both, recent=recent)
+
+
+def _in_currency(energy: pl.DataFrame, *, recent: pl.DataFrame) -> pl.DataFrame:
+    """Return drawn and fed energy with the cost, the profit and the balance that they come to at recent rates."""
+    cost, earned, spared = _rates(recent)
+    feeds_in = pl.col("fed_kwh_q90") > 0
+    # Who feeds nothing in has no profit: what the community spares lowers the cost.
+    saved, gained = (pl.when(side).then(pl.col("days") * spared).otherwise(0.0) for side in (~feeds_in, feeds_in))
+    return energy.with_columns(
         pl.col("days").cast(pl.Int64),
         *((pl.col(f"drawn_kwh_{level}") * cost - saved).alias(f"cost_{level}") for level in _LEVELS),
         *((pl.col(f"fed_kwh_{level}") * earned + gained).alias(f"profit_{level}") for level in _LEVELS),

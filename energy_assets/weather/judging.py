@@ -73,22 +73,55 @@ class Layout:
     kept: Mapping[str, pl.Expr] = field(default_factory=dict)
     """What else goes on with an hour: of several rows, the greatest."""
 
+    @property
+    def table(self) -> Table:
+        """Return the contract that the rows are for."""
+        return WEATHER_FORECAST if self.issued_at else WEATHER_OBSERVED
+
+    @property
+    def times(self) -> dict[str, Instant]:
+        """Return the instants of a row by the contract's names."""
+        issued = {"issued_at_utc": self.issued_at} if self.issued_at else {}
+        return {"starts_at_utc": self.starts_at, **issued}
+
+    @property
+    def key(self) -> list[str]:
+        """Return the columns that tell rows apart: the site, and the instants from the issue on."""
+        return ["site_id", *reversed(self.times)]
+
 
 def judge(lines: Lines, layout: Layout, *, source: str, window: Window) -> Judged:
     """Return what becomes of the rows of a batch whose hour (of forecasts: issue) lies in `window` or is unreadable."""
-    table = WEATHER_FORECAST if layout.issued_at else WEATHER_OBSERVED
-    times = {"starts_at_utc": layout.starts_at} | ({"issued_at_utc": layout.issued_at} if layout.issued_at else {})
     # Several models may speak of one hour, at one issue.
     voices = ["source"] if layout.issued_at and "source" in layout.kept else []
-    key = ["site_id", *reversed(times)]
-    at = pl.col(str(table.window_column))
-    accounted_at = at if layout.issued_at else at.dt.truncate("1d")
+    key = [*layout.key, *voices]
+    at = pl.col(str(layout.table.window_column))
+    is_wanted = at.is_null() | ((at >= window.starts_at_utc) & (at < window.ends_at_utc))
+    rows = _without_wrong_values(_dated_rows(lines, layout).filter(is_wanted).collect(), layout.cells)
+    rows = rows.with_columns(_repeats(key, list(layout.cells)))
+    values = _refused_values(rows, layout.cells, at=at)
+    refused = pl.concat([rows.filter(pl.col("__fault").is_not_null()).select(*_refusal(at, "__fault")), values])
+    of = {"source": pl.lit(source), "batch_id": pl.lit(lines.batch_id), "subject": pl.lit(layout.table.name)}
+    fine = rows.filter(pl.col("__fault").is_null(), ~pl.col("__is_repeat"))
+    return Judged(
+        table=layout.table,
+        hours=_hourly(fine, key=key, kept=[name for name in layout.kept if name not in voices]).with_columns(
+            __source=of["source"], __batch_id=of["batch_id"]
+        ),
+        refused=_told(refused, lines).with_columns(**of).select(REFUSED.names()).cast(REFUSED),
+        account=_account(rows, values, layout=layout).with_columns(**of).select(ACCOUNT.names()).cast(ACCOUNT),
+    )
+
+
+def _dated_rows(lines: Lines, layout: Layout) -> pl.LazyFrame:
+    """Return the lines with key, values as text and as numbers, and the fault of the whole line, if any."""
+    times = layout.times
     faults = [
         pl.when(pl.col(IS_MALFORMED)).then(pl.lit("malformed_line")),
         *(each.fault for each in times.values()),
         pl.when(layout.site_id.is_null()).then(pl.lit("unknown_site")),
     ]
-    rows = (
+    return (
         lines.rows.lazy()
         .with_columns(**{f"__{name}": each.at_utc for name, each in times.items()})
         .with_columns(__fault=pl.coalesce(faults), __site_id=layout.site_id)
@@ -96,40 +129,28 @@ def judge(lines: Lines, layout: Layout, *, source: str, window: Window) -> Judge
             "__fault",
             LINE_NUMBER,
             PAYLOAD,
-            **{name: pl.col(f"__{name}") for name in key},
+            **{name: pl.col(f"__{name}") for name in layout.key},
             **{f"__{name}": _text(cell.column) for name, cell in layout.cells.items()},
             **{name: cell.convert(_number(cell.column)) for name, cell in layout.cells.items()},
             **layout.kept,
         )
         # A line that is torn may name any hour.
         .with_columns(pl.when(pl.col("__fault").ne_missing("malformed_line")).then(each).alias(each) for each in times)
-        .filter(at.is_null() | ((at >= window.starts_at_utc) & (at < window.ends_at_utc)))
-        .collect()
     )
-    rows = _without_wrong_values(rows, layout.cells).with_columns(_repeats([*key, *voices], list(layout.cells)))
-    values = _refused_values(rows, layout.cells, at=at)
-    of_values = pl.col("at_utc") if layout.issued_at else pl.col("at_utc").dt.truncate("1d")
-    refused = pl.concat([rows.filter(pl.col("__fault").is_not_null()).select(*_refusal(at, "__fault")), values])
-    account = (
-        rows.group_by(at_utc=accounted_at)
+
+
+def _account(rows: pl.DataFrame, values: pl.DataFrame, *, layout: Layout) -> pl.DataFrame:
+    """Return rows in, repeats, refused rows and refused values: of observations by day, of forecasts by issue."""
+
+    def accounted(at: pl.Expr) -> pl.Expr:
+        return at if layout.issued_at else at.dt.truncate("1d")
+
+    of_values = values.group_by(at_utc=accounted(pl.col("at_utc"))).agg(values_refused=pl.len())
+    return (
+        rows.group_by(at_utc=accounted(pl.col(str(layout.table.window_column))))
         .agg(rows_in=pl.len(), duplicate=pl.col("__is_repeat").sum(), quarantined=pl.col("__fault").is_not_null().sum())
-        .join(
-            values.group_by(at_utc=of_values).agg(values_refused=pl.len()),
-            on="at_utc",
-            how="left",
-            nulls_equal=True,
-        )
+        .join(of_values, on="at_utc", how="left", nulls_equal=True)
         .with_columns(pl.col("values_refused").fill_null(0))
-    )
-    of = {"source": pl.lit(source), "batch_id": pl.lit(lines.batch_id), "subject": pl.lit(table.name)}
-    fine = rows.filter(pl.col("__fault").is_null(), ~pl.col("__is_repeat"))
-    return Judged(
-        table=table,
-        hours=_hourly(
-            fine, key=[*key, *voices], kept=[name for name in layout.kept if name not in voices]
-        ).with_columns(__source=of["source"], __batch_id=of["batch_id"]),
-        refused=_told(refused, lines).with_columns(**of).select(REFUSED.names()).cast(REFUSED),
-        account=account.with_columns(**of).select(ACCOUNT.names()).cast(ACCOUNT),
     )
 
 
