@@ -31,7 +31,22 @@ _NUMBERS = (
     *("latitude", "longitude", "interval_minutes", "floor_area_m2", "year_built", "annual_kwh_hint"),
     *_ROOF,
 )
-_MINUTES_PER_DAY = 1440
+_SYNONYMS = {
+    "commodity": {
+        **dict.fromkeys(("electric", "power", "electrical"), "electricity"),
+        **dict.fromkeys(("heat", "heating", "district_heating", "hotwater"), "hot_water"),
+        **dict.fromkeys(("chilledwater", "cooling", "district_cooling"), "chilled_water"),
+        "natural_gas": "gas",
+    },
+    "direction": {
+        **dict.fromkeys(("load", "demand"), "consumption"),
+        **dict.fromkeys(("generation", "pv", "solar"), "production"),
+        **dict.fromkeys(("net", "net_load", "import"), "grid_import"),
+        **dict.fromkeys(("export", "feed_in"), "grid_export"),
+    },
+}
+"""What files call our commodities and directions; net load is drawn from the grid, below zero where it is fed in."""
+_OFFSET = r":\d\d(\.\d+)?\s*([zZ]|[+-]\d\d(:?\d\d)?)\s*$"
 _PLACE = ("timezone", "country_code", "subdivision_code", "latitude", "longitude")
 
 
@@ -80,9 +95,10 @@ def read_inputs(
     """
     notes: list[str] = []
     readings = _readings(readings_path, notes)
-    declared = None if meters_path is None else _declared(meters_path)
+    declared = None if meters_path is None else _declared(meters_path, notes)
     weather = None if weather_path is None else read_weather(weather_path, notes=notes)
     described = _described(readings, declared, notes=notes)
+    _tell_defaults(described, timezone=timezone, country_code=country_code, notes=notes)
     described = described.with_columns(
         pl.col("timezone").fill_null(timezone),
         pl.coalesce("country_code", pl.lit(country_code, pl.String)).str.to_uppercase(),
@@ -117,6 +133,8 @@ def read_inputs(
 def _readings(path: Path, notes: list[str]) -> pl.DataFrame:
     place = f"Readings file {path}"
     rows = read_table(path, what="Readings", columns=("meter_id", "starts_at_utc", "energy_kwh"))
+    if _is_local_or_utc(rows["starts_at_utc"]):
+        notes.append("the times of the readings have no offset and are taken as UTC")
     meter, energy = texts(rows, "meter_id"), numbers(rows, "energy_kwh", place=place)
     refuse(meter.is_null(), shown=rows["starts_at_utc"].cast(pl.String), place=place, fault="meter_id is empty")
     refuse(
@@ -149,9 +167,18 @@ def _readings(path: Path, notes: list[str]) -> pl.DataFrame:
     return told.unique(key, keep="any").sort("starts_at_utc", "meter_id")
 
 
-def _declared(path: Path) -> pl.DataFrame:
+def _is_local_or_utc(times: pl.Series) -> bool:
+    """Return whether times do not say which: none has an offset."""
+    if isinstance(times.dtype, pl.Datetime):
+        return times.dtype.time_zone is None
+    return times.dtype == pl.String and not times.drop_nulls().head(1000).str.contains(_OFFSET).any()
+
+
+def _declared(path: Path, notes: list[str]) -> pl.DataFrame:
     place = f"Meters file {path}"
     rows = read_table(path, what="Meters", columns=("meter_id",))
+    if unused := [name for name in rows.columns if name not in {"meter_id", *_TEXTS, *_NUMBERS}]:
+        notes.append(f"columns of the meters file that nothing is learned from: {', '.join(unused)}")
     columns = [texts(rows, name) for name in ("meter_id", *_TEXTS) if name in rows.columns]
     columns += [numbers(rows, name, place=place) for name in _NUMBERS if name in rows.columns]
     meters = pl.DataFrame(columns)
@@ -164,10 +191,13 @@ def _declared(path: Path) -> pl.DataFrame:
     )
     for name, allowed in (("commodity", COMMODITIES), ("direction", DIRECTIONS)):
         if name in meters.columns:
-            known = meters[name].str.to_lowercase()
+            written = meters[name].str.to_lowercase().str.replace_all(r"[\s-]+", "_")
+            known = written.replace(_SYNONYMS[name])
             fault = f"{name} must be one of {', '.join(allowed)}"
             refuse(~known.is_in(allowed).fill_null(value=True), shown=meters[name], place=place, fault=fault)
             meters = meters.with_columns(known)
+            meant = {each: _SYNONYMS[name][each] for each in written.unique().sort() if each in _SYNONYMS[name]}
+            notes += [f"{name} {each} is taken as {ours}" for each, ours in meant.items()]
     for name, limit in (("latitude", 90), ("longitude", 180), ("pv_tilt_deg", 90), ("pv_azimuth_deg", 360)):
         if name in meters.columns:
             fault = f"{name} is not within {-limit} and {limit} degrees"
@@ -196,6 +226,15 @@ def _described(readings: pl.DataFrame, declared: pl.DataFrame | None, *, notes: 
     return found.with_columns(absent).with_columns(
         pl.col("commodity").fill_null("electricity"), pl.col("direction").fill_null("consumption")
     )
+
+
+def _tell_defaults(described: pl.DataFrame, *, timezone: str, country_code: str | None, notes: list[str]) -> None:
+    """Say whose days and holidays were assumed: both cost accuracy where they are others."""
+    count, zones = described.height, described["timezone"].null_count()
+    if zones:
+        notes.append(f"{zones:,} of {count:,} meters do not say their timezone; their days are those of {timezone}")
+    if country_code is None and (countries := described["country_code"].null_count()):
+        notes.append(f"{countries:,} of {count:,} meters have no country_code; no public holidays are known for them")
 
 
 def _with_sites(described: pl.DataFrame, weather: Weather | None) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 
 from energy_assets.errors import SourceError
 from energy_assets.features.horizon import Horizon
-from energy_assets.forecasts.backtest_inputs import read_inputs
+from energy_assets.forecasts.backtest_inputs import _readings, read_inputs
 from energy_assets.forecasts.backtest_learning import features_of
 from energy_assets.forecasts.spikes import without_spikes
 from energy_assets_tests.forecasts.own_files import START, inputs_of, temperatures, wave, write
@@ -104,7 +104,45 @@ def test_a_bare_file_gets_defaults_that_say_so(tmp_path: Path):
     assert (meter["interval_minutes"], meter["commodity"], meter["direction"]) == (15, "electricity", "consumption")
     assert (site["timezone"], site["country_code"]) == ("UTC", None)
     assert inputs.readings["available_at_utc"][0] == START + timedelta(minutes=15)
-    assert inputs.notes == ("no weather is given; every forecast is made without it",)
+    assert inputs.notes == (
+        "1 of 1 meters do not say their timezone; their days are those of UTC",
+        "1 of 1 meters have no country_code; no public holidays are known for them",
+        "no weather is given; every forecast is made without it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "is_told"),
+    [
+        pytest.param(["2025-01-01 00:00", "2025-01-01 01:00"], True, id="naive"),
+        pytest.param(["2025-01-01", "2025-01-02"], True, id="days"),
+        pytest.param(["2025-01-01T00:00:00Z", "2025-01-01T01:00:00Z"], False, id="utc"),
+        pytest.param(["2025-01-01T00:00:00.5-0530", "2025-01-01T01:00:00.5-0530"], False, id="offset"),
+    ],
+)
+def test_times_without_offset_are_told(tmp_path: Path, times: list[str], is_told: bool):
+    rows = pl.DataFrame({"meter_id": ["a", "a"], "starts_at_utc": times, "energy_kwh": [1.0, 2.0]})
+    notes: list[str] = []
+    _readings(write(rows, tmp_path / "r.csv"), notes)
+    assert (notes == ["the times of the readings have no offset and are taken as UTC"]) == is_told
+
+
+def test_other_names_of_commodities_and_directions_are_taken_and_told(tmp_path: Path):
+    """BDG2 writes hotwater, sellers of PV say net; columns that nothing uses are named."""
+    rows = pl.concat([wave(each, days=1) for each in ("a", "b", "c")])
+    about = pl.DataFrame(
+        {"meter_id": ["a", "b", "c"], "commodity": ["hotwater", "Natural gas", "electricity"],
+         "direction": [None, "consumption", "Net load"], "colour": ["red"] * 3}
+    )  # fmt: skip
+    inputs = inputs_of(tmp_path, rows, meters=about)
+    assert inputs.meters["commodity"].to_list() == ["hot_water", "gas", "electricity"]
+    assert inputs.meters["direction"].to_list() == ["consumption", "consumption", "grid_import"]
+    assert inputs.notes[:4] == (
+        "columns of the meters file that nothing is learned from: colour",
+        "commodity hotwater is taken as hot_water",
+        "commodity natural_gas is taken as gas",
+        "direction net_load is taken as grid_import",
+    )
 
 
 def test_missing_is_null_empty_or_absent(tmp_path: Path):
@@ -172,7 +210,9 @@ def test_nonsense_in_the_weather_is_left_out_and_counted(tmp_path: Path):
     assert observed["temperature_c"].null_count() == 3
     assert observed["global_horizontal_irradiance_w_m2"].unique().to_list() == [0.0]
     assert observed["cloud_cover_fraction"].unique().to_list() == [1.0]
-    assert inputs.notes == ("3 of 24 values of temperature_c are beyond -90 .. 60 and left out; is its unit right?",)
+    assert inputs.notes[:1] == (
+        "3 of 24 values of temperature_c are beyond -90 .. 60 and left out; is its unit right?",
+    )
 
 
 @pytest.mark.parametrize(

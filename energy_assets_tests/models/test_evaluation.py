@@ -9,7 +9,15 @@ import pytest
 
 from energy_assets.contracts import LEVELS, QUANTILE_COLUMNS
 from energy_assets.errors import ContractError
-from energy_assets.models.evaluation import METRICS, known_by, metrics_of, rolling_origin, skill_of, summary_of
+from energy_assets.models.evaluation import (
+    METRICS,
+    known_by,
+    metrics_of,
+    rolling_origin,
+    skill_of,
+    skills_of,
+    summary_of,
+)
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -125,6 +133,20 @@ def test_interval_of_equal_methods_holds_zero():
     rows = pl.concat(predictions(model=m, node="m", days=60, seed=s, noise=2.0) for m, s in [("a", 1), ("b", 2)])
     skill = skill_of(rows, model="a", baseline="b", metric="nmae", seed=1)
     assert skill.low < 0 < skill.high
+
+
+def test_skills_of_groups_are_those_of_their_rows():
+    """One group of everything is `skill_of`; half of the days, drawn with the other half, leaves the other half out."""
+    rows = pl.concat(predictions(model=m, node="m", days=40, seed=s, noise=float(s)) for m, s in [("a", 1), ("b", 2)])
+    rows = rows.with_columns(everything=pl.lit(1), late=pl.col("issued_at_utc") >= START + timedelta(days=20))
+    whole = skills_of(rows, model="a", baseline="b", by="everything", seed=1).filter(metric="nrmse")
+    expected = skill_of(rows, model="a", baseline="b", metric="nrmse", seed=1, repeats=200)
+    assert whole.row(0)[2:] == pytest.approx((expected.value, expected.low, expected.high))
+    halves = skills_of(rows, model="a", baseline="b", by="late", seed=1).filter(metric="nmae")
+    for late, _, value, low, high in halves.iter_rows():
+        of_half = skill_of(rows.filter(late=late), model="a", baseline="b", metric="nmae", seed=1)
+        assert value == pytest.approx(of_half.value)
+        assert low < value < high
 
 
 def test_skill_needs_common_rows():
