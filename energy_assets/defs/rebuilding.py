@@ -67,7 +67,10 @@ def rebuild(lake: Lake, registry: Registry, *, issued_at_utc: datetime) -> Rebui
     snapshot_id = int(
         lake.query(Query.from_file("energy_assets.defs", "forecast_snapshot", issued=issued_at_utc)).item()
     )
-    meters, premises, sites = (lake.read(table, snapshot_id=snapshot_id) for table in (METERS, PREMISES, SITES))
+    # Columns that contracts gained since are null in what was known then.
+    meters, premises, sites = (
+        table.conform(lake.read(table, snapshot_id=snapshot_id)) for table in (METERS, PREMISES, SITES)
+    )
     readings = lake.read(
         READINGS_INTERVAL,
         Window(starts_at_utc=issued_at_utc - HISTORY, ends_at_utc=issued_at_utc),
