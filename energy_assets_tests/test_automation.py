@@ -12,7 +12,15 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from energy_assets.contracts import FORECASTS_LOAD, METERS, QUANTILE_COLUMNS, READINGS_INTERVAL, Table, Window
+from energy_assets.contracts import (
+    FEATURES_LOAD,
+    FORECASTS_LOAD,
+    METERS,
+    QUANTILE_COLUMNS,
+    READINGS_INTERVAL,
+    Table,
+    Window,
+)
 from energy_assets.definitions import defs
 from energy_assets.defs.drift import REASON_TAG, champions_err_as_on_unseen_days, drift
 from energy_assets.defs.jobs import (
@@ -253,6 +261,24 @@ def test_a_champion_that_does_not_load_is_trained_again_at_once(
         world.live(earlier_kwh=110.0, recent_kwh=110.0, now=NOW + timedelta(days=day))
         asked.append(len(world.asked()))
     assert asked == [0, 0, 1, 0]
+    world.lake.close()
+
+
+def test_features_beyond_what_was_learned_ask_for_training(tmp_path: Path) -> None:
+    """Trained on 10 to 25 °C; in the last week of two it freezes: three of five nights lie beyond."""
+    world = World(tmp_path, facts=replace(FACTS, feature_ranges={"temperature_c": (10.0, 25.0, 1.0)}))
+    world.live(earlier_kwh=110.0, recent_kwh=110.0)
+    forecasts = world.lake.read(FORECASTS_LOAD)
+    cold = pl.col("issued_at_utc") >= NOW - timedelta(days=7)
+    features = forecasts.select(
+        "issued_at_utc",
+        "starts_at_utc",
+        "interval_minutes",
+        meter_id="node_id",
+        temperature_c=pl.when(cold).then(-5.0).otherwise(20.0),
+    )
+    world.lake.append(FEATURES_LOAD, _rows(FEATURES_LOAD, features))
+    assert world.asked() == [f"{MODEL}: 60% of its newest rows lie beyond the temperature_c that it learned from"]
     world.lake.close()
 
 

@@ -5,7 +5,7 @@ Its clock is the issue time of the newest forecast, so that a back-filled instan
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -13,12 +13,13 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from energy_assets.contracts import FORECASTS_LOAD, FORECASTS_SKILL, METERS
+from energy_assets.contracts import FEATURES_LOAD, FORECASTS_LOAD, FORECASTS_SKILL, METERS
 from energy_assets.defs.reporting import table_of
 from energy_assets.forecasts.champions import model_names
 from energy_assets.forecasts.drift import Drift, judge_drift
 from energy_assets.lake import Lake
-from energy_assets.models.registry import Registry, UnresolvedModelError
+from energy_assets.models.ranges import NEEDED, beyond, from_text
+from energy_assets.models.registry import Registry, UnresolvedModelError, registered_name
 from energy_assets.sql import Query
 
 RECENT = timedelta(days=14)
@@ -32,6 +33,8 @@ instance has learned from the season that its back-filled nights seem to drift i
 BUDGET_OF_UNUSABLE = timedelta(days=3)
 """A champion that cannot serve is trained anew at once, and again after so long if what came out was no better."""
 REASON_TAG = "energy_assets/reason"
+_EVERY_DAYS = 3
+"""Of the nights of two weeks every third says enough about the range of features."""
 _UNUSABLE = ("model_broken", "archive_unavailable")
 
 
@@ -47,7 +50,25 @@ def drifts_of(lake: Lake, registry: Registry) -> tuple[date | None, list[Drift]]
     levels = lake.query(Query.from_file("energy_assets.defs", "meter_levels", **span))
     champions = {name: registry.described(name) for name in errors["model"]}
     validated = {name: each.metrics.get("nmae", 0.0) for name, each in champions.items() if each is not None}
-    return newest.date(), judge_drift(errors, levels=levels, validated=validated)
+    asked = _features_of(lake, issues=[newest - timedelta(days=days) for days in range(0, RECENT.days, _EVERY_DAYS)])
+    outside = {
+        name: beyond(asked[name], ranges=from_text(each.tags["feature_ranges"]))
+        for name, each in champions.items()
+        if each is not None and name in asked and "feature_ranges" in each.tags
+    }
+    return newest.date(), judge_drift(errors, levels=levels, validated=validated, beyond=outside)
+
+
+def _features_of(lake: Lake, *, issues: Sequence[datetime]) -> dict[str, pl.DataFrame]:
+    """Return what the models are watched by, of some issues, by registered model."""
+    columns = ["meter_id", "interval_minutes", *NEEDED]
+    rows = lake.read(FEATURES_LOAD, columns=columns, where={"issued_at_utc": list(issues)})
+    named = rows.join(lake.read(METERS, columns=["meter_id", "commodity"]), on="meter_id", how="inner", validate="m:1")
+    groups = named.partition_by("commodity", "interval_minutes", as_dict=True)
+    return {
+        registered_name(str(commodity), interval_minutes=int(minutes)): of_class
+        for (commodity, minutes), of_class in groups.items()
+    }
 
 
 def last_trained_on(registry: Registry, model: str) -> date | None:
@@ -90,14 +111,20 @@ def newest_issue_of(lake: Lake) -> datetime | None:
 def champions_err_as_on_unseen_days(
     lake: dg.ResourceParam[Lake], registry: dg.ResourceParam[Registry]
 ) -> dg.AssetCheckResult:
-    """Champions load, and err about as much as when they were measured, on meters whose level is about what it was."""
+    """Champions load, err about as much as when they were measured, and are asked about what they have learned."""
     _, found = drifts_of(lake, registry)
     unusable = unusable_champions(lake, registry)
     reasons = [f"{each}; `energy models train {name}`" for name, each in unusable.items()]
     reasons += [each.reason for each in found if each.reason]
     rows = pl.DataFrame(
-        [(each.model, each.error_ratio, each.moved_share) for each in found],
-        schema={"model": pl.String, "error_ratio": pl.Float64, "moved_share": pl.Float64},
+        [(each.model, each.error_ratio, each.moved_share, each.strangest_feature, each.beyond_share) for each in found],
+        schema={
+            "model": pl.String,
+            "error_ratio": pl.Float64,
+            "moved_share": pl.Float64,
+            "strangest_feature": pl.String,
+            "beyond_share": pl.Float64,
+        },
         orient="row",
     )
     return dg.AssetCheckResult(
@@ -112,8 +139,8 @@ def champions_err_as_on_unseen_days(
     job_name="training",
     minimum_interval_seconds=3600,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks for training of the models whose error or meters drift, each at most once a week, and of those "
-    "whose champion cannot be used, as after an upgrade.",
+    description="Asks for training of the models whose error, meters or features drift, each at most once a week, "
+    "and of those whose champion cannot be used, as after an upgrade.",
     required_resource_keys={"lake", "registry"},
 )
 def drift(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:

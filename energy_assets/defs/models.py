@@ -21,6 +21,7 @@ from energy_assets.models.boosting import checked_device
 from energy_assets.models.card import TrainingFacts
 from energy_assets.models.plots import plots_of
 from energy_assets.models.promotion import Decision, decide
+from energy_assets.models.ranges import ranges_of
 from energy_assets.models.registry import LoadedModel, ModelVersion, Registry, UnresolvedModelError, registered_name
 from energy_assets.models.spec import SPECS, ModelSpec
 from energy_assets.models.training import Trained, train
@@ -219,6 +220,7 @@ def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: 
         unseen_starts_at_utc=trained.unseen_starts_at_utc,
         unseen_ends_at_utc=trained.unseen_ends_at_utc,
         parameters=spec.parameters(),
+        feature_ranges=ranges_of(features.filter(pl.col("issued_at_utc") < trained.training_ends_at_utc)),
     )
 
 

@@ -14,6 +14,7 @@ from itertools import groupby
 
 from energy_assets.features.matrix import FEATURE_GROUPS
 from energy_assets.models.promotion import Decision
+from energy_assets.models.ranges import Ranges, to_text
 
 GATE_BASELINE = "last_week"
 GATE_METRIC = "nmae"
@@ -47,10 +48,12 @@ class TrainingFacts:
     unseen_ends_at_utc: datetime
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
     purpose: str = "quantiles of energy per interval for the delivery day, kWh"
+    feature_ranges: Ranges = field(default_factory=dict)
 
     def tags(self) -> dict[str, str]:
         """Return the facts as tags of a model version, every value as text."""
-        return {
+        known = {"feature_ranges": to_text(self.feature_ranges)} if self.feature_ranges else {}
+        return known | {
             "lake_snapshot_id": str(self.lake_snapshot_id),
             "git_commit": self.git_commit,
             "feature_columns": ",".join(self.feature_columns),
