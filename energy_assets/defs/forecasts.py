@@ -192,7 +192,7 @@ def forecast_is_plausible(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
                 "`leaderboard` (by site, the 40 worst first) are of the last four weeks: a cell is the error as a "
                 "share of the energy and, in brackets, the skill over the better of last week and the mean of four "
                 "weeks. What each model version was worth is drawn in its MLflow run, under `live/` and "
-                "`leaderboard/`.",
+                "`leaderboard_…`.",
             ),
             (FORECASTS_EVIDENCE, FORECASTS_EVIDENCE.description),
         )
