@@ -16,6 +16,7 @@ from energy_assets.defs.contract_checks import contract_check
 from energy_assets.defs.reporting import table_of
 from energy_assets.forecasts.coherence import judge_sums
 from energy_assets.forecasts.limit_skill import judge_limits, reliability
+from energy_assets.forecasts.nodes import PORTFOLIO
 from energy_assets.lake import Lake
 
 _JUDGED = timedelta(weeks=4)
@@ -42,7 +43,7 @@ def sums_add_up(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
 @dg.asset_check(asset=FORECASTS_SKILL.asset_key, name="limits_are_passed_as_often_as_said")
 def limits_are_passed_as_often_as_said(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
     """Of the slots of four weeks that were given some chance to pass a limit, about that share did."""
-    skill = lake.read(FORECASTS_SKILL, where={"model": ["published", "past_month"]})
+    skill = lake.read(FORECASTS_SKILL, where={"node_id": PORTFOLIO})
     newest = skill["window_start_utc"].max()
     if isinstance(newest, datetime):
         skill = skill.filter(pl.col("window_start_utc") > newest - _JUDGED)
