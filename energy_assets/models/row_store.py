@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-ROWS_OF_A_SHARD = 250_000
+ROWS_OF_A_SHARD = 150_000
 _LEAST_SHARDS = 6
 _AT_ONCE = 400_000
 """Rows that are gathered before they are dealt, so that files are not too many."""
