@@ -207,6 +207,12 @@ def _show_methods(account: Mapping[str, Any]) -> None:
         cover = "" if method == "previous_day" else _percent(account["pooled"].get(method, {}).get("coverage_80"))
         table.add_row(method, *cells, cover, _saved(account["skill"].get(method)))
     console.print(table, "")
+    # Methods that leave out the hard slots look better than they are.
+    partly = [f"{method} {_percent(share)} %" for method, share in account["predicted"].items() if (share or 0) < 1]
+    if partly:
+        console.print(
+            f"Not every slot could be predicted by {', '.join(partly)}; what is saved compares the same slots\n"
+        )
 
 
 def _saved(skill: Mapping[str, Any] | None) -> str:
@@ -227,7 +233,7 @@ def _show_rungs(account: Mapping[str, Any]) -> None:
     table = _table("rung", "why no better one", "slots", "NMAE", "in band")
     for each in rungs:
         cells = _percent(each["nmae"]), _percent(each["coverage_80"])
-        table.add_row(each["method"], each["reason"] or "", f"{each['slots']:,}", *cells)
+        table.add_row(each["method"], (each["reason"] or "").replace("+", ", "), f"{each['slots']:,}", *cells)
     console.print(table, "")
 
 

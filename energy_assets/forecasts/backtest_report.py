@@ -30,8 +30,9 @@ _KEY = ("meter_id", "issued_at_utc", "starts_at_utc")
 def report_of(result: Backtest, *, inputs: Inputs, plan: Plan) -> dict[str, object]:
     """Return the account as JSON-ready values; what cannot be measured is None.
 
-    Keys: set, options, median (over meters), pooled, skill, by (lead_hours, local_hour, season), rungs, trainings,
-    meters, notes. What the ladder is of a meter or bucket has `skill` by rival and metric beside its metrics.
+    Keys: set, options, median (over meters), predicted (share of scored slots by model), pooled, skill, by (lead_hours,
+    local_hour, season), rungs, trainings, meters, notes. What is told of the ladder for a meter or bucket has its
+    `skill` by rival and metric.
     """
     scored = _scored(result, inputs=inputs)
     per_meter = metrics_of(scored)
@@ -42,6 +43,7 @@ def report_of(result: Backtest, *, inputs: Inputs, plan: Plan) -> dict[str, obje
         "set": _set(result, scored, inputs=inputs),
         "options": _options(result, plan=plan),
         "median": _medians(per_meter, models),
+        "predicted": _predicted(scored, models),
         "pooled": _nested(metrics_of(scored, by=["model"]), ["model"]),
         "skill": {rival: _skill(scored, rival, per_meter) for rival in models[1:]},
         "by": _by(scored, rivals=models[1:]),
@@ -118,6 +120,14 @@ def _medians(per_meter: pl.DataFrame, models: list[str]) -> dict[str, object]:
     medians = per_meter.group_by("model", "metric").agg(pl.col("value").median())
     named = _nested(medians, ["model"])
     return {model: named.get(model, {}) for model in models}
+
+
+def _predicted(scored: pl.DataFrame, models: list[str]) -> dict[str, float | None]:
+    """Return what share of the scored slots each model had something to say of; errors are of these alone."""
+    said = scored.filter(pl.all_horizontal(pl.col("energy_kwh", *QUANTILE_COLUMNS).is_finite()))
+    counts = dict(said.group_by("model").len().iter_rows())
+    slots = counts.get(LADDER, 0)
+    return {model: counts.get(model, 0) / slots if slots else None for model in models}
 
 
 def _skill(scored: pl.DataFrame, rival: str, per_meter: pl.DataFrame) -> dict[str, object]:

@@ -274,6 +274,7 @@ def test_report_counts_and_compares(tmp_path: Path):
     report = report_of(result, inputs=inputs, plan=plan)
     assert report["set"]["slots"] == report["set"]["slots_filled"] == report["set"]["slots_scored"] == 2 * 8 * 24  # type: ignore[index]
     assert list(report["median"]) == ["ladder", "previous_day", "last_week", "weekday_mean", "analogue"]  # type: ignore[call-overload]
+    assert report["predicted"] == dict.fromkeys(report["median"], 1.0)  # type: ignore[call-overload]
     by = report["by"]
     assert list(by["local_hour"]) == [str(hour) for hour in range(24)]  # type: ignore[index]
     assert list(by["lead_hours"]) == [f"{hour}-{hour + 3}" for hour in range(0, 24, 3)]  # type: ignore[index]
