@@ -43,8 +43,6 @@ def make(buildings: int) -> dict[str, float]:
     """Generate the community, declare it, and carry registry and history into the lake of this process."""
     from rich.console import Console
 
-    from energy_assets.contracts import METERS, READINGS_INTERVAL
-    from energy_assets.lake import Lake
     from energy_assets.main_job import Step, carry_out
     from energy_assets.settings import load_settings
     from energy_assets.showcase import declare_community
@@ -59,13 +57,17 @@ def make(buildings: int) -> dict[str, float]:
         Step(title="Readings and weather", job="history", first=FIRST, last=LAST),
     ]
     carry_out(steps, settings=settings, console=quiet)
-    lake = Lake.from_settings(settings)
-    found = {
-        "generated_s": generated - began,
-        "landed_s": time.perf_counter() - generated,
-        "meters": float(lake.count(METERS)),
-        "readings": float(lake.count(READINGS_INTERVAL)),
-    }
+    return {"generated_s": generated - began, "landed_s": time.perf_counter() - generated, **count()}
+
+
+def count() -> dict[str, float]:
+    """Count what the lake of this process holds."""
+    from energy_assets.contracts import METERS, READINGS_INTERVAL
+    from energy_assets.lake import Lake
+    from energy_assets.settings import load_settings
+
+    lake = Lake.from_settings(load_settings())
+    found = {"meters": float(lake.count(METERS)), "readings": float(lake.count(READINGS_INTERVAL))}
     lake.close()
     return found
 
@@ -170,6 +172,7 @@ def main() -> int:
         action, _, number = arguments.action.partition(":")
         actions: dict[str, Callable[[], dict[str, Any]]] = {
             "make": lambda: make(int(number)),
+            "count": count,
             "train": train,
             "rivals": lambda: rivals(int(number)),
         }
@@ -186,13 +189,13 @@ def main() -> int:
         }
         found = _found(home)
         if "made" not in found:
-            _keep(home, found, made=child(f"make:{arguments.buildings}", **common))
+            action = "count" if (home / "lake").exists() else f"make:{arguments.buildings}"
+            _keep(home, found, made=child(action, **common))
         made = found["made"]
-        print(
-            f"{made['meters']:,.0f} meters, {made['readings']:,.0f} readings: made in {made['generated_s']:.0f} s, "
-            f"landed and cleaned in {made['landed_s']:.0f} s",
-            flush=True,
-        )
+        print(f"{made['meters']:,.0f} meters, {made['readings']:,.0f} readings", end="")
+        if "landed_s" in made:
+            print(f": made in {made['generated_s']:.0f} s, landed and cleaned in {made['landed_s']:.0f} s", end="")
+        print(flush=True)
         if "trained" not in found or arguments.again:
             _keep(home, found, trained=child("train", **common))
         trained = found["trained"]
