@@ -80,19 +80,24 @@ def last_trained_on(registry: Registry, model: str) -> date | None:
     return datetime.fromisoformat(seen).date() if seen else newest.registered_at_utc.date()
 
 
-def unusable_champions(lake: Lake, registry: Registry) -> dict[str, str]:
+def unusable_champions(lake: Lake, registry: Registry, *, is_code_known: bool = True) -> dict[str, str]:
     """Return by model why no champion can serve its meters: it does not load, or there is none for meters old enough.
 
-    Each champion is loaded and let go: after an upgrade of this package older ones may not load any more.
+    A champion is loaded and let go, unless it served the newest forecast; with code that did not make that forecast
+    (`is_code_known` says no) every one is, because after an upgrade older ones may not load any more.
     """
+    newest = newest_issue_of(lake)
+    query = Query.from_file("energy_assets.defs", "versions_served", since=newest)
+    served = set(lake.query(query)["model_version"]) if newest is not None and is_code_known else set()
     found = {}
     for name in model_names(lake.read(METERS)):
+        if f"{name}/{registry.version(name)}" in served:
+            continue
         try:
             registry.resolve(name)
         except UnresolvedModelError as error:
             if error.reason in _UNUSABLE:
                 found[name] = f"{name}: its champion cannot be used, lower rungs serve its meters: {error}"
-    newest = newest_issue_of(lake)
     if newest is not None:
         query = Query.from_file("energy_assets.defs", "unserved_classes", issued_at_utc=newest)
         for name in lake.query(query)["model"]:
@@ -159,7 +164,7 @@ def drift(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.Sk
         return
     _, found = drifts_of(lake, registry)
     drifted = {each.model: each.reason for each in found if each.reason}
-    unusable = unusable_champions(lake, registry)
+    unusable = unusable_champions(lake, registry, is_code_known=code == seen.get("code"))
     asked = {model: date.fromisoformat(day) for model, day in seen.get("asked", {}).items()}
     spent = {model: trained_or_asked(registry, model, asked=asked, today=today) for model in drifted}
     for model in unusable:
