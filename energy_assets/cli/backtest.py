@@ -22,6 +22,8 @@ from energy_assets.forecasts.backtest_inputs import read_inputs
 
 _LAST = re.compile(r"^\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>%|d|days?)?\s*$")
 _WORST_METERS = 5
+_ALSO_CALLED = {"hybrid": "trees", "boosting": "trees_only"}
+"""What people call the linear model with trees on its residual, and trees alone."""
 
 
 @app.command()
@@ -109,7 +111,7 @@ def _families(models: str | None) -> tuple[str, tuple[str, ...]]:
 
     if models is None:
         return ModelSpec().family, BASELINES
-    names = [name.strip() for name in models.split(",") if name.strip()]
+    names = [_ALSO_CALLED.get(name.strip(), name.strip()) for name in models.split(",") if name.strip()]
     known = (*get_args(Family), PREVIOUS_DAY)
     unknown = [name for name in names if name not in known]
     if unknown or not names:

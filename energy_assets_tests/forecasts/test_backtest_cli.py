@@ -1,6 +1,7 @@
 """The commands on a person's files, as they are typed: backtest, ahead and outlook."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from energy_assets.cli import app
 from energy_assets.contracts import QUANTILE_COLUMNS, UTC_TIME
 from energy_assets.errors import ConfigError, SourceError
-from energy_assets_tests.forecasts.own_files import temperatures, wave, write
+from energy_assets_tests.forecasts.own_files import START, temperatures, wave, write
 
 FAST = ["--models", "weekday_mean,previous_day"]
 """A champion that needs no trees; the road is the same."""
@@ -54,6 +55,22 @@ def test_backtest_writes_forecasts_and_a_report_and_says_what_it_found(files: Pa
     assert "480 of 480 slots filled" in said
     assert "NMAE saved by ladder" in said
     assert "GB at the peak" in said
+
+
+def test_baselines_that_cannot_predict_every_slot_are_told_with_their_share(files: Path):
+    """Meter b begins ten days before the end: last week knows nothing of its first seven days."""
+    late = wave("b", days=10, start=START + timedelta(days=30))
+    write(pl.concat([wave("a", days=40), late]), files / "readings.csv")
+    report = files / "report.json"
+    said = energy(
+        "backtest", "--readings", files / "readings.csv", "--last", 8, "--out", files / "o.csv", "--report", report,
+        "--models", "weekday_mean,last_week",
+    )  # fmt: skip
+    account = json.loads(report.read_text())
+    # Of 2 x 8 days those of b are missing that lie within seven of its beginning: days 32 to 36.
+    assert account["predicted"]["ladder"] == 1
+    assert account["predicted"]["last_week"] == pytest.approx(11 / 16)
+    assert "could be predicted by last_week 68.8 %" in said
 
 
 @pytest.mark.parametrize(
