@@ -308,10 +308,10 @@ def _replay_chunk(landing: _Landing, chunk: replaying.Chunk) -> replaying.Replay
         staging.mark_repeats(session, span, source=source.name, replaced=[])
         fresh, counts = staging.landings(session, source=source.name, now=now)
         queries = staging.landed_queries(source, now=now)
-        refused = READINGS_QUARANTINE.conform(staging.frame(session, queries["quarantine"]))
+        refused = READINGS_QUARANTINE.conform(queries["quarantine"].frame(session))
         others = replaying.others_of(lake.read(READINGS_QUARANTINE, where=where), chunk)
         days = replaying.days_after(
-            lake.read(READINGS_LANDINGS, where=where), staging.frame(session, queries["landings"]), chunk=chunk, now=now
+            lake.read(READINGS_LANDINGS, where=where), queries["landings"].frame(session), chunk=chunk, now=now
         )
         segments_after = replaying.accounts_after(accounts, fresh, chunk=chunk, now=now)
         changes = [

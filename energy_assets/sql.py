@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +24,11 @@ class Query:
     def from_file(cls, package: str, name: str, **parameters: object) -> Query:
         """Return the query in `<package>/sql/<name>.sql`, for instance `("energy_assets.readings", "intervals")`."""
         return cls(text=_read(package, name), parameters=parameters)
+
+    def frame(self, connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+        """Return its rows on a connection."""
+        # Never `connection.sql` with parameters: it takes 12 s for the 4.5 million rows that `execute` gives in 0.3 s.
+        return connection.execute(self.text, dict(self.parameters)).pl()
 
 
 @cache

@@ -132,9 +132,8 @@ def try_mapping(
             connection, staging.Span(first=None, last=None, has_undated=span.has_undated), source="preview", replaced=[]
         )
         _, counts = staging.landings(connection, source="preview", now=datetime.now(UTC))
-        for topic, meter, starts, value, unit, reason, gone, is_repeat, message in staging.frame(
-            connection, staging.query("staged_shown")
-        ).iter_rows():
+        shown = staging.query("staged_shown").frame(connection)
+        for topic, meter, starts, value, unit, reason, gone, is_repeat, message in shown.iter_rows():
             told = (
                 f"{meter}  {starts:%Y-%m-%d %H:%M:%S}Z  {value:g} {unit}" if meter else f"refused: {reason}  {message}"
             )

@@ -151,7 +151,7 @@ def asking(lake: Lake) -> Iterator[Ask]:
         def ask(query: Query, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             for name, frame in frames.items():
                 session.register(name, frame)
-            return session.execute(query.text, dict(query.parameters)).pl()
+            return query.frame(session)
 
         yield ask
 

@@ -121,9 +121,8 @@ class Lake:
 
     def query(self, query: Query) -> pl.DataFrame:
         """Return the rows of a query over the lake."""
-        # Never `session.sql` with parameters: it takes 12 s for the 4.5 million rows that `execute` gives in 0.3 s.
         with self.session() as session:
-            return session.execute(query.text, dict(query.parameters)).pl()
+            return query.frame(session)
 
     def count(self, table: Table, window: Window | None = None, *, where: Filter | None = None) -> int:
         """Return the number of rows in the window that match the filter."""

@@ -178,7 +178,7 @@ def require_messages(connection: duckdb.DuckDBPyConnection, *, name: str) -> Non
 
 def judge(connection: duckdb.DuckDBPyConnection, mapping: PayloadMapping, *, source: str) -> Span:
     """Turn the messages into rows: readings, repeats among them, refusals, and messages that are ignored."""
-    seen = frame(connection, query("topics_of_messages"))
+    seen = query("topics_of_messages").frame(connection)
     routes = routes_of(mapping, seen.drop_nulls("topic").select("topic", "has_lists"), source=source)
     _keep(connection, "known_topics", routes.known)
     _keep(connection, "routed_topics", routes.routed)
@@ -223,7 +223,7 @@ def mark_repeats(connection: duckdb.DuckDBPyConnection, span: Span, *, source: s
 
 def landings(connection: duckdb.DuckDBPyConnection, *, source: str, now: datetime) -> tuple[pl.DataFrame, Counts]:
     """Return the accounts of the batches as readings.segments, and what they come to."""
-    accounts = frame(connection, query("landed_segments", source=source, now=now))
+    accounts = query("landed_segments", source=source, now=now).frame(connection)
     names = ("rows_in", "stored", "duplicate", "quarantined", "ignored")
     return accounts, Counts(**{name: int(accounts[name].sum()) for name in names})
 
@@ -249,7 +249,7 @@ def registry(
         schema={"rule": pl.Int32} | {name: known.schema[name] for name in _TOLD},
         orient="row",
     )
-    seen = frame(connection, query("meters_seen")).join(facts, on="rule")
+    seen = query("meters_seen").frame(connection).join(facts, on="rule")
     same = known.select("meter_id", *_TOLD, known_from="valid_from_utc")
     had = seen.join(same, on=["meter_id", *_TOLD]).filter(pl.col("known_from") <= pl.col("valid_from_utc"))
     new = seen.join(had, on="meter_id", how="anti").select("meter_id", "valid_from_utc", "rule")
@@ -273,13 +273,8 @@ def run(connection: duckdb.DuckDBPyConnection, name: str, **parameters: object) 
     connection.execute(query(name).text, parameters)
 
 
-def frame(connection: duckdb.DuckDBPyConnection, wanted: Query) -> pl.DataFrame:
-    """Return the rows of a query."""
-    return connection.execute(wanted.text, dict(wanted.parameters)).pl()
-
-
 def _one(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
-    return frame(connection, query(name)).row(0, named=True)
+    return query(name).frame(connection).row(0, named=True)
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:

@@ -115,7 +115,7 @@ def _readings(messages: Sequence[tuple[datetime, MQTTMessage]], mapping: Payload
         staging.begin(connection, [staging.Batch(batch_id="now", name="now")])
         staging.add_frame(connection, rows)
         staging.judge(connection, mapping, source="")
-        return staging.frame(connection, _READ)
+        return _READ.frame(connection)
 
 
 def _told(row: Mapping[str, Any]) -> str:

@@ -133,10 +133,14 @@ def _registry(connection: duckdb.DuckDBPyConnection, source: Source, buildings: 
         premise_id=pl.format("{}.b{}", pl.lit(source.name), "building_id"),
         source=pl.lit(source.name),
     )
-    seen = landing.frame(connection, landing.query("landing_meters_seen")).with_columns(
-        building_id=pl.col("meter_key") // 2**_BUILDING_BITS,
-        commodity=pl.col("meter_id").str.split(".").list.last(),
-        valid_from_utc=pl.col("valid_from_utc").cast(UTC_TIME),
+    seen = (
+        landing.query("landing_meters_seen")
+        .frame(connection)
+        .with_columns(
+            building_id=pl.col("meter_key") // 2**_BUILDING_BITS,
+            commodity=pl.col("meter_id").str.split(".").list.last(),
+            valid_from_utc=pl.col("valid_from_utc").cast(UTC_TIME),
+        )
     )
     meters = seen.join(located, on="building_id", validate="m:1", maintain_order="left").select(
         "meter_id",

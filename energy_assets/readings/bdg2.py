@@ -191,7 +191,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, mark: Fingerprint) -> Non
 def _registry(
     connection: duckdb.DuckDBPyConnection, source: Source, buildings: pl.DataFrame, columns: pl.DataFrame
 ) -> Registry:
-    seen = landing.frame(connection, landing.query("landing_meters_seen"))
+    seen = landing.query("landing_meters_seen").frame(connection)
     declared = columns.select("meter_key", "building_id", "commodity", "direction")
     premises = premises_of(source, buildings)
     meters = (

@@ -186,13 +186,8 @@ def scalar(connection: duckdb.DuckDBPyConnection, name: str, **parameters: objec
     return int(row[0]) if row and row[0] is not None else 0
 
 
-def frame(connection: duckdb.DuckDBPyConnection, wanted: Query) -> pl.DataFrame:
-    """Return the rows of a query."""
-    return connection.execute(wanted.text, dict(wanted.parameters)).pl()
-
-
 def _counts(connection: duckdb.DuckDBPyConnection, landings: Query) -> Counts:
-    totals = frame(connection, landings).select(pl.col("rows_in", "stored", "duplicate", "quarantined").sum())
+    totals = landings.frame(connection).select(pl.col("rows_in", "stored", "duplicate", "quarantined").sum())
     return Counts(**totals.row(0, named=True))
 
 

@@ -50,7 +50,7 @@ def stage(connection: duckdb.DuckDBPyConnection, source: Source, *, window: Wind
     }
     run(connection, "table_window", **bounds)
     landings = query("table_account", source=source.name, now=now)
-    totals = connection.execute(landings.text, dict(landings.parameters)).pl()
+    totals = landings.frame(connection)
     counts = Counts(**totals.select(pl.col("rows_in", "stored", "duplicate", "quarantined").sum()).row(0, named=True))
     return Staged(
         source=source,
@@ -76,7 +76,7 @@ def _closed(
     """Return the declared registry; what no file declares is made from the meters that reported and the mapping."""
     if registry is not None and not registry.meters.is_empty():
         return declared_meters.with_places(registry.meters, mapping=mapping, source=source, declared=registry)
-    seen = connection.execute(query("table_meters_seen").text).pl()
+    seen = query("table_meters_seen").frame(connection)
     made = declared_meters.made_registry(seen, declared=declared, mapping=mapping, source=source)
     return declared_meters.with_places(made.meters, mapping=mapping, source=source, declared=registry)
 

@@ -55,7 +55,7 @@ def shapes(
         def ask(query: Query, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             for name, frame in frames.items():
                 session.register(name, frame)
-            return session.execute(query.text, dict(query.parameters)).pl()
+            return query.frame(session)
 
         return shapes_of(
             ask, meters=registry, sites=place, window=window,
