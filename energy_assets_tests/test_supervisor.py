@@ -33,7 +33,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRe
 
 
 def server(name: str, *, port: int | None = None) -> Service:
-    port = port or free_port("127.0.0.1")
+    port = port or free_port()
     command = [sys.executable, "-c", _SERVER, str(port)]
     return Service(name=name, command=command, ready_url=f"http://127.0.0.1:{port}/", port=port)
 
@@ -105,9 +105,7 @@ def test_a_signal_stops_every_child_and_what_it_started(stand: Stand, number: in
 
 
 def test_a_signal_while_services_start_ends_the_wait(stand: Stand) -> None:
-    slow = Service(
-        name="slow", command=[sys.executable, "-c", "import time; time.sleep(600)"], port=free_port("127.0.0.1")
-    )
+    slow = Service(name="slow", command=[sys.executable, "-c", "import time; time.sleep(600)"], port=free_port())
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     began = time.monotonic()
     assert stand.start([slow]) == []
@@ -127,9 +125,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(stand: Stand) -> N
 
 
 def test_a_service_that_ends_at_once_is_named_with_its_log(stand: Stand) -> None:
-    broken = Service(
-        name="broken", command=[sys.executable, "-c", "raise SystemExit('no')"], port=free_port("127.0.0.1")
-    )
+    broken = Service(name="broken", command=[sys.executable, "-c", "raise SystemExit('no')"], port=free_port())
     with pytest.raises(EnergyAssetsError, match=r"broken did not start; see .*broken\.log"):
         stand.start([broken])
 
@@ -170,7 +166,7 @@ def test_a_service_has_variables_of_its_own(stand: Stand) -> None:
 
 def test_mlflow_serves_the_store_of_the_settings(stand: Stand, tmp_path: Path) -> None:
     """Its server is started without the parent that hands over the stores; a newer MLflow may name them otherwise."""
-    settings = Settings(home=tmp_path / "home", mlflow_port=free_port("127.0.0.1"))
+    settings = Settings(home=tmp_path / "home", mlflow_port=free_port())
     services = {each.name: each for each in services_of(settings, workspace=tmp_path / "workspace.yaml")}
     child = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     stand.supervisor = Supervisor(
@@ -224,7 +220,7 @@ def test_energy_up_says_which_port_is_taken(tmp_path: Path) -> None:
         other.listen()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ENERGY_ASSETS")}
         environment |= {"ENERGY_ASSETS_HOME": str(tmp_path), "ENERGY_ASSETS_DAGSTER_PORT": str(other.getsockname()[1])}
-        environment |= {"ENERGY_ASSETS_MLFLOW_PORT": str(free_port("127.0.0.1")), "ENERGY_ASSETS_BROKER_PORT": "0"}
+        environment |= {"ENERGY_ASSETS_MLFLOW_PORT": str(free_port()), "ENERGY_ASSETS_BROKER_PORT": "0"}
         done = subprocess.run(
             [str(Path(sys.executable).parent / "energy"), "up"],
             env=environment,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from energy_assets.messaging.broker import broker_command
 from energy_assets.messaging.endpoint import Endpoint
-from energy_assets_tests.messaging.brokers import await_port, free_port
+from energy_assets.supervisor import free_port
+from energy_assets_tests.messaging.brokers import await_port
 
 
 class Embedded:

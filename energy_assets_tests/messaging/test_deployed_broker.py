@@ -10,7 +10,8 @@ from subprocess import run
 
 import paho.mqtt.client as paho
 
-from energy_assets_tests.messaging.brokers import MOSQUITTO, Mosquitto, await_port, free_port, needs_mosquitto
+from energy_assets.supervisor import free_port
+from energy_assets_tests.messaging.brokers import MOSQUITTO, Mosquitto, await_port, needs_mosquitto
 from energy_assets_tests.messaging.certificates import Authority
 from energy_assets_tests.messaging.recording import RecorderProcess, stored_records
 

@@ -14,7 +14,7 @@ from energy_assets.errors import ConfigError, SourceError
 from energy_assets.messaging.broker import broker_command
 from energy_assets.messaging.endpoint import Endpoint
 from energy_assets.messaging.sending import Outgoing, Sender
-from energy_assets_tests.messaging.brokers import free_port
+from energy_assets.supervisor import free_port
 from energy_assets_tests.messaging.embedded import Embedded
 from energy_assets_tests.messaging.listening import listening
 

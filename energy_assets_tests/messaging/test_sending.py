@@ -15,7 +15,8 @@ from energy_assets.messaging.codec import PacketReader, publish_packet, server_r
 from energy_assets.messaging.endpoint import Endpoint
 from energy_assets.messaging.sending import Outgoing, Sender
 from energy_assets.messaging.session import RefusedError
-from energy_assets_tests.messaging.brokers import Mosquitto, free_port, needs_mosquitto
+from energy_assets.supervisor import free_port
+from energy_assets_tests.messaging.brokers import Mosquitto, needs_mosquitto
 from energy_assets_tests.messaging.certificates import Authority
 from energy_assets_tests.messaging.embedded import Embedded
 from energy_assets_tests.messaging.listening import listening

@@ -15,7 +15,7 @@ from energy_assets.errors import SourceError
 from energy_assets.messaging.endpoint import Endpoint
 from energy_assets.messaging.sending import Outgoing, Sender
 from energy_assets.messaging.watching import watch
-from energy_assets_tests.messaging.brokers import free_port
+from energy_assets.supervisor import free_port
 from energy_assets_tests.messaging.embedded import Embedded
 
 MESSAGES = [

@@ -18,19 +18,11 @@ from energy_assets.prices.response import linear_response
 from energy_assets.prices.zones import ProfileGroup, ZoneConfig, load_zone
 from energy_assets.settings import Settings
 from energy_assets_tests.prices.strategies import DAY, net_load
-from energy_assets_tests.profiles.planted import AS_OF, planted
+from energy_assets_tests.profiles.planted import AS_OF, planted, registry
 
 OFFICES = ProfileGroup(name="offices", clusters=("c.1",), own_elasticity=0.05)
 REST = ProfileGroup(name="rest", own_elasticity=0.2, share=5.0)
 ZONE = ZoneConfig(zone_id="site", groups=(OFFICES, REST))
-
-
-def registry(*names: str) -> pl.DataFrame:
-    rows = pl.DataFrame({"meter_id": list(names)}).with_columns(
-        premise_id="meter_id", site_id=pl.lit("site"), commodity=pl.lit("electricity"), direction=pl.lit("consumption"),
-        measure=pl.lit("interval_energy"), unit=pl.lit("kWh"), interval_minutes=pl.lit(60), source=pl.lit("t"),
-    )  # fmt: skip
-    return METERS.conform(rows)
 
 
 SHAPES = planted({"office": 1, "home": 1}, noise=0.0)[0]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
+from energy_assets.contracts import METERS
 from energy_assets.contracts.profiles import DAY_KINDS, PROFILES_SHAPES, PROFILES_TRAITS, SEASONS
 
 AS_OF = datetime(2026, 1, 5, tzinfo=UTC)
@@ -49,3 +50,12 @@ def planted(counts: dict[str, int], *, seed: int = 0, noise: float = 0.05) -> tu
     return PROFILES_SHAPES.conform(pl.concat(cells).select(PROFILES_SHAPES.column_names)), PROFILES_TRAITS.conform(
         about
     )
+
+
+def registry(*names: str) -> pl.DataFrame:
+    """Return hourly meters of electricity of one site, each a premise of its own."""
+    rows = pl.DataFrame({"meter_id": list(names)}).with_columns(
+        premise_id="meter_id", site_id=pl.lit("site"), commodity=pl.lit("electricity"), direction=pl.lit("consumption"),
+        measure=pl.lit("interval_energy"), unit=pl.lit("kWh"), interval_minutes=pl.lit(60), source=pl.lit("t"),
+    )  # fmt: skip
+    return METERS.conform(rows)

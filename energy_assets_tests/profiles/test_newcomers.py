@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_assets.contracts import METERS, SITES
+from energy_assets.contracts import SITES
 from energy_assets.contracts.profiles import PROFILES_CENTROIDS, PROFILES_CLUSTERS
 from energy_assets.features.site_days import site_days
 from energy_assets.profiles.clusters import FitSpec
@@ -16,19 +16,11 @@ from energy_assets.profiles.newcomers import peer_groups
 from energy_assets.profiles.populations import assign, fit_populations
 from energy_assets.profiles.vectors import vectors_of
 from energy_assets_tests.anomalies.meters import readings
-from energy_assets_tests.profiles.planted import AS_OF, KINDS, planted
+from energy_assets_tests.profiles.planted import AS_OF, KINDS, planted, registry
 
 MONDAY = AS_OF
 SITES_ROWS = SITES.conform(pl.DataFrame([{"site_id": "site", "name": "s", "timezone": "UTC", "source": "t"}]))
 HOME, OFFICE = (np.tile(KINDS[kind][0], 2) * 7.0 for kind in ("home", "office"))
-
-
-def registry(*names: str) -> pl.DataFrame:
-    rows = pl.DataFrame({"meter_id": list(names)}).with_columns(
-        premise_id="meter_id", site_id=pl.lit("site"), commodity=pl.lit("electricity"), direction=pl.lit("consumption"),
-        measure=pl.lit("interval_energy"), unit=pl.lit("kWh"), interval_minutes=pl.lit(60), source=pl.lit("t"),
-    )  # fmt: skip
-    return METERS.conform(rows)
 
 
 @pytest.fixture(scope="module")
