@@ -117,6 +117,8 @@ def read_weather(path: Path, *, notes: list[str]) -> Weather:
     named = {"site_id", "starts_at_utc", "issued_at_utc", *WEATHER_QUANTITIES}
     if ignored := [name for name in rows.columns if name not in named]:
         notes.append(f"weather columns that we do not know are left out: {', '.join(ignored)}")
+    if "temperature_c" not in present:
+        notes.append("the weather has no temperature_c; models with weather need it, so those without serve")
     read = pl.DataFrame(
         [
             texts(rows, "site_id").fill_null(_EVERYWHERE)

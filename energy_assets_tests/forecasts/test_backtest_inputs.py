@@ -198,6 +198,12 @@ def test_weather_that_fits_nothing_is_refused(tmp_path: Path, weather: pl.DataFr
         inputs_of(tmp_path, wave("a", days=1), weather=weather, meters=meters)
 
 
+def test_weather_without_temperature_is_read_and_what_it_costs_is_told(tmp_path: Path):
+    sun = temperatures(1).rename({"temperature_c": "global_horizontal_irradiance_w_m2"})
+    inputs = inputs_of(tmp_path, wave("a", days=1), weather=sun)
+    assert inputs.notes[0].startswith("the weather has no temperature_c")
+
+
 def test_nonsense_in_the_weather_is_left_out_and_counted(tmp_path: Path):
     odd = temperatures(1).with_columns(
         temperature_c=pl.when(pl.col("starts_at_utc").dt.hour() < 3).then(1e9).otherwise("temperature_c"),
