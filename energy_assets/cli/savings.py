@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +27,7 @@ class _Meter:
     """What is known of one meter, from wherever it came."""
 
     meter_id: str
+    direction: str
     interval_minutes: int
     place: Place
     readings: pl.DataFrame
@@ -55,6 +58,7 @@ def savings(
     country: Annotated[str | None, typer.Option(help="ISO 3166-1 country, for holidays, likewise.")] = None,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.99, help="Of the interval of the savings.")] = 0.9,
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet for the slots: measured, expected, saved.")] = None,
+    report: Annotated[Path | None, typer.Option(help="JSON for figures and conditions, meter by meter.")] = None,
 ) -> None:
     """Say what a change saved: measured energy against what would have been used as before, with its uncertainty."""
     from energy_assets.errors import ConfigError
@@ -67,7 +71,7 @@ def savings(
     )
     if not found:
         raise ConfigError(f"There is no meter or premise {meter!r} with readings; `energy sql` shows metering.meters.")
-    slots = []
+    results: dict[str, Savings] = {}
     for each in found:
         zone = each.place.timezone
         result = measure_savings(
@@ -82,11 +86,20 @@ def savings(
             threads=load_settings().threads,
         )
         _show(each.meter_id, result)
-        slots.append(result.slots.select(pl.lit(each.meter_id).alias("meter_id"), pl.all()))
+        results[each.meter_id] = result
+    if len(results) > 1 and len({each.direction for each in found}) == 1:
+        _show_sum(results)
     if out is not None:
         from energy_assets.readings.own_files import write_table
 
+        slots = (each.slots.select(pl.lit(name).alias("meter_id"), pl.all()) for name, each in results.items())
         write_table(pl.concat(slots), out)
+    if report is not None:
+        # An uncertainty without end is no number in JSON.
+        written = json.loads(
+            json.dumps({name: _figures(each) for name, each in results.items()}), parse_constant=lambda _: None
+        )
+        report.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
 def _from_instance(meter: str | None) -> list[_Meter]:
@@ -103,6 +116,7 @@ def _from_instance(meter: str | None) -> list[_Meter]:
         return [
             _Meter(
                 meter_id=row["meter_id"],
+                direction=row["direction"],
                 interval_minutes=row["interval_minutes"],
                 place=_place(sites.get(row["site_id"], {})),
                 readings=lake.read(
@@ -136,6 +150,7 @@ def _from_files(
     return [
         _Meter(
             meter_id=row["meter_id"],
+            direction=row["direction"],
             interval_minutes=row["interval_minutes"],
             place=_place(sites.get(row["site_id"], {})),
             readings=inputs.actual.filter(pl.col("meter_id") == row["meter_id"]).drop("meter_id"),
@@ -183,7 +198,33 @@ def _show(meter_id: str, found: Savings) -> None:
     )
     console.print(f"Model: {found.model}; CV(RMSE) on unseen days: {rivals}.", soft_wrap=True)
     for claim in found.claims:
-        console.print(f"[{'green]✓' if claim.holds else 'red]✗'}[/] {claim.text}", soft_wrap=True)
+        mark = "[green]✓[/]" if claim.holds else "[red]✗[/]"
+        console.print(f"{mark} {claim.text} [dim]({claim.source})[/]", soft_wrap=True)
     console.print(
         "The data suffice.\n" if found.is_sufficient else "The data do not suffice for a guaranteed figure.\n"
     )
+
+
+def _show_sum(results: Mapping[str, Savings]) -> None:
+    """Show what all meters saved together; the intervals add in squares, as if their errors had nothing in common."""
+    expected, saved = (sum(getattr(each, name) for each in results.values()) for name in ("expected_kwh", "saved_kwh"))
+    half = sum(((each.high_kwh - each.low_kwh) / 2) ** 2 for each in results.values()) ** 0.5
+    confidence = next(iter(results.values())).confidence
+    done = f"{abs(saved):,.0f} kWh {'saved' if saved >= 0 else 'used more'}"
+    done = f"{done} ({saved / expected if expected else 0.0:+.1%} of {expected:,.0f})"
+    console.print(
+        f"[bold]All {len(results)} meters[/]: {done}; with {confidence:.0%} confidence the savings lie between "
+        f"{saved - half:,.0f} and {saved + half:,.0f} kWh, if the meters' errors have nothing in common.",
+        soft_wrap=True,
+    )
+
+
+def _figures(found: Savings) -> dict[str, object]:
+    tables = {"slots", "claims", "monthly"}
+    plain = {each.name: getattr(found, each.name) for each in fields(found) if each.name not in tables}
+    return plain | {
+        "saved_share": found.saved_share,
+        "is_sufficient": found.is_sufficient,
+        "monthly": found.monthly.to_dicts(),
+        "conditions": [{"text": each.text, "holds": each.holds, "source": each.source} for each in found.claims],
+    }

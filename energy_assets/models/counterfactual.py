@@ -105,7 +105,7 @@ def fit_baseline_model(rows: pl.DataFrame, *, seed: int, threads: int) -> Baseli
             said[name][held] = predict(rows.filter(held))
     said["mean of both"] = np.mean(list(said.values()), axis=0)
     actual = rows["energy_kwh"].to_numpy().astype(np.float64)
-    level = np.abs(actual).mean() or 1.0
+    level = np.abs(actual[np.isfinite(said["mean of both"])]).mean() or 1.0
     errors = {name: float(np.sqrt(np.nanmean((each - actual) ** 2)) / level) for name, each in said.items()}
     chosen = min(errors, key=lambda name: errors[name])
     judged = np.isfinite(said[chosen])

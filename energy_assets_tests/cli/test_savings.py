@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -45,10 +46,16 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     code, said = energy(
         *("--readings", str(tmp_path / "readings.parquet"), "--weather", str(tmp_path / "weather.parquet")),
         *("--from", f"{changed:%Y-%m-%d}", "--timezone", "UTC", "--out", str(tmp_path / "slots.csv")),
+        *("--report", str(tmp_path / "report.json")),
     )
     assert code == 0, said
     assert "kWh saved (+" in said
-    assert "✗ the baseline spans 80 days, 365 are wanted" in said
+    assert "✗ the baseline spans 80 days, 365 are wanted (ASHRAE Guideline 14-2014, IPMVP" in said
+    assert "at most 30%), NMBE" in said
+    figures = json.loads((tmp_path / "report.json").read_text())["mine"]
+    assert figures["low_kwh"] < figures["saved_kwh"] < figures["high_kwh"]
+    assert {"cv_rmse", "nmbe", "saved_share", "is_sufficient"} < set(figures)
+    assert all(each["source"] for each in figures["conditions"])
     assert "The data do not suffice for a guaranteed figure." in said
     slots = pl.read_csv(tmp_path / "slots.csv")
     assert slots.height == 30 * 24
