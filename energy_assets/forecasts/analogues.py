@@ -18,8 +18,9 @@ USED = (
     *("kind_mean_kwh", "kind_latest_kwh", "kind_std_kwh", "days_7_mean_kwh", "days_28_std_kwh", "day_kind"),
     *("analogue_q10_kwh", "analogue_q50_kwh", "analogue_q90_kwh"),
     *("latest_1_kwh", "latest_2_kwh", "latest_3_kwh", "lag_7d_kwh", "lag_14d_kwh", "lag_21d_kwh", "lag_28d_kwh"),
+    "days_since_reading",
 )
-"""Feature columns that this rung reads; one that is absent counts as unknown."""
+"""Feature columns that this rung reads, and how long the meter is silent; one that is absent counts as unknown."""
 _PULL_OF_LATEST = 0.25
 _DAYS_OF_POOL = 1.0
 _FEW_DAYS = 4
@@ -27,6 +28,8 @@ _WIDER_WITH_FEW_DAYS = 1.2
 _WIDER_FOR_ANOTHER_KIND = 1.5
 _WIDER_AFTER_A_WEEK, _WIDER_AFTER_FOUR_WEEKS = 1.05, 1.2
 """Without readings for that long; meters drift."""
+_OLD_DAYS, _DRIFT_OF_OLD = 34.0, 0.3
+"""After so many days a week of days at most is left to compare: how far the level went since is a guess."""
 _WORKDAYS_PER_WEEK = 5
 _ROUNDING = 1e-4
 _ISSUE_OF_METER = ["meter_id", "issued_at_utc"]
@@ -101,7 +104,8 @@ def _spread() -> pl.Expr:
     wider = pl.when(days == 0).then(_WIDER_FOR_ANOTHER_KIND).when(days < _FEW_DAYS).then(_WIDER_WITH_FEW_DAYS)
     unknown = pl.all_horizontal(pl.col(f"lag_{7 * week}d_kwh").is_null() for week in range(1, 5))
     stale = pl.when(pl.col("latest_1_kwh").is_not_null()).then(1.0).when(~unknown).then(_WIDER_AFTER_A_WEEK)
-    return variance.sqrt() * wider.otherwise(1.0) * stale.otherwise(_WIDER_AFTER_FOUR_WEEKS)
+    drift = pl.when(pl.col("days_since_reading") >= _OLD_DAYS).then(_DRIFT_OF_OLD * pl.col("median")).otherwise(0.0)
+    return (variance + drift**2).sqrt() * wider.otherwise(1.0) * stale.otherwise(_WIDER_AFTER_FOUR_WEEKS)
 
 
 def _pooled(deviation: str, count: str) -> pl.Expr:

@@ -80,7 +80,9 @@ def forecast_meters(
     for rung, variant in (("champion", FULL), ("without_weather", WITHOUT_WEATHER)):
         output, obstacles = _of_models(left, features, champions=champions, variant=variant)
         left = _serve(served, left, output, rung=rung, obstacles=obstacles, absent="model_broken")
-    left = _serve(served, left, _attempt(analogue, left, features), rung="analogue", absent="too_few_analogues")
+    since = known.select("meter_id", "days_since_reading")
+    silent = features.join(since, on="meter_id", how="left", validate="m:1", maintain_order="left")
+    left = _serve(served, left, _attempt(analogue, left, silent), rung="analogue", absent="too_few_analogues")
     others = pl.concat(served).select(*slots.columns, *QUANTILE_COLUMNS)
     peers = partial(shapes.peers, own=own_days)
     for rung, shape in (("peers", peers), ("climatology", shapes.climatology)):
