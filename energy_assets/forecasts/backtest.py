@@ -86,7 +86,8 @@ def _test_features(
     inputs: Inputs, group: Group, *, issues: Sequence[datetime]
 ) -> Iterator[tuple[pl.DataFrame, Sequence[datetime]]]:
     """Yield feature rows of a few issues at a time; days of 23 and 25 hours have as many slots as they have."""
-    for part in batches(issues):
+    of_an_hour = float((60 / group.meters["interval_minutes"]).sum())
+    for part in batches(issues, rows_each=of_an_hour * max(group.hours.values())):
         frames = []
         for hours in sorted({group.hours[issue] for issue in part}):
             alike = [issue for issue in part if group.hours[issue] == hours]

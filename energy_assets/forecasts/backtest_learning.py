@@ -28,6 +28,8 @@ _DAYS_BEFORE_LEARNING = 8
 _TRAINING_ROWS = 400_000
 """Rows of a class that are made for training; families take a random part of these where they want fewer."""
 _ISSUES_AT_ONCE = 60
+_ROWS_AT_ONCE = 200_000
+"""Feature rows of issues that are forecast, about 0.2 GB; a portfolio's 60 issues would be many times that."""
 _WEATHER_BEYOND = timedelta(days=1)
 
 Progress = Callable[[str, int, int], None]
@@ -140,10 +142,11 @@ def _training_rows(
     return pl.concat(frames) if frames else features_of(inputs, inputs.meters, issues=[], horizon=Horizon.of_hours(1))
 
 
-def batches(issues: Sequence[datetime]) -> Iterator[Sequence[datetime]]:
+def batches(issues: Sequence[datetime], *, rows_each: float = 0) -> Iterator[Sequence[datetime]]:
     """Yield the issues a few at a time, so that weather and features of a long test never stand in memory at once."""
-    for start in range(0, len(issues), _ISSUES_AT_ONCE):
-        yield issues[start : start + _ISSUES_AT_ONCE]
+    at_once = int(min(_ISSUES_AT_ONCE, max(1, _ROWS_AT_ONCE // max(rows_each, 1))))
+    for start in range(0, len(issues), at_once):
+        yield issues[start : start + at_once]
 
 
 def features_of(

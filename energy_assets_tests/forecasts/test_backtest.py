@@ -203,6 +203,13 @@ def test_missing_weather_costs_only_its_slots_and_says_so(tmp_path: Path):
     assert set(rows["starts_at_utc"].dt.date()) == {(START + timedelta(days=27)).date()}
 
 
+def test_issues_taken_one_by_one_are_the_same_as_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    inputs = two_meters(tmp_path)
+    at_once = run(inputs).forecasts
+    monkeypatch.setattr("energy_assets.forecasts.backtest_learning._ROWS_AT_ONCE", 48)
+    assert run(inputs).forecasts.equals(at_once)
+
+
 def test_models_are_trained_again_at_the_interval_asked_for(tmp_path: Path):
     result = run(two_meters(tmp_path))
     assert [each.trained_at_utc for each in result.trainings] == [START + timedelta(days=day) for day in (26, 28)]
