@@ -1,13 +1,15 @@
 """A robust ridge regression on lags, levels and degrees: the part of the load that goes straight, and may extrapolate.
 
 Fitted by iteratively re-weighted least squares with Huber's weights, each row in units of its meter's own noise, so
-that a few odd meters or days do not bend it. Where it pays on later days the line also tells hours apart: a system of
-many consumers answers to warmth otherwise at noon than at night; a few buildings have no such curve in common.
+that a few odd meters or days do not bend it. Where it pays on later days the line also knows sun and wind, as a net
+load must, and tells hours apart: a system of many consumers answers to warmth otherwise at noon than at night; a few
+buildings have no such curve in common.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,9 @@ from energy_assets.features.response import COOLING_BASE_C, HEATING_BASE_C
 from energy_assets.models.design import at_most, learned_target, noise_unit, scaled
 
 Doubles = npt.NDArray[np.float64]
+Extent = Literal["plain", "sky", "hours"]
+_EXTENTS: tuple[Extent, ...] = ("plain", "sky", "hours")
+_EXTENTS_WITHOUT_WEATHER: tuple[Extent, ...] = ("plain", "hours")
 
 _LOAD = (
     "latest_1_kwh",
@@ -57,6 +62,17 @@ _CHUNK = 100_000
 _KNOTS = 8
 """Times of the day, three hours apart, between which what differs by hour goes straight."""
 _BY_HOUR = ("kind_mean_kwh", "latest_1_kwh", "lag_7d_kwh", "day_shift_kwh")
+_SKY = (
+    "global_horizontal_irradiance_w_m2",
+    "irradiance_24h_mean_w_m2",
+    "wind_speed_ms",
+    "cloud_cover_fraction",
+    "sun_elevation_sine",
+)
+_SKY_UNITS = np.array([500.0, 200.0, 10.0, 1.0, 1.0])
+_MOST_SKY = np.array([3.0, 3.0, 2.5, 1.0, 1.0])
+"""In these units; beyond is no weather."""
+_SKY_COUNT = len(_SKY) + 2
 _SINCE = ("temperature_since_yesterday_c", "temperature_since_last_week_c")
 _MOST_DEGREES = 40.0
 """Beyond the balance point; what is farther is no weather."""
@@ -81,48 +97,55 @@ class Linear:
     def predict(self, rows: pl.DataFrame) -> Floats:
         """Return the expected energy [row] in multiples of the scale."""
         weights = np.asarray(self.coefficients)
-        parts = [self._regressors(part)[:, : len(weights)] @ weights for part in rows.iter_slices(_CHUNK)]
+        # Models of before know nothing of the last plain columns, so the others cannot follow them.
+        parts = [
+            _regressors(part, has_weather=self.has_weather, extent=self.extent)[:, : len(weights)] @ weights
+            for part in rows.iter_slices(_CHUNK)
+        ]
         return np.concatenate([np.empty(0), *parts]).astype(np.float32)
 
     @property
-    def is_by_hour(self) -> bool:
-        """Return whether the line tells hours apart."""
-        return len(self.coefficients) > _plain_count(has_weather=self.has_weather)
-
-    def _regressors(self, rows: pl.DataFrame) -> Doubles:
-        # Models of before know nothing of the last plain columns, so the others cannot follow them.
-        return _regressors(rows, has_weather=self.has_weather, is_by_hour=self.is_by_hour)
+    def extent(self) -> Extent:
+        """Return how much the line knows."""
+        beyond = len(self.coefficients) - _plain_count(has_weather=self.has_weather)
+        if beyond <= 0:
+            return "plain"
+        return "sky" if self.has_weather and beyond == _SKY_COUNT else "hours"
 
 
 def fit_linear(rows: pl.DataFrame, *, has_weather: bool, seed: int) -> Linear:
-    """Return the regression of the rows, or of 25,000 of them; by hour where that pays on the later ones of them.
+    """Return the regression of the rows, or of 25,000 of them; with the sky, and by hour, where that pays later.
 
-    It must err less than the plain line, in units of the meter's noise, on the last three tenths of the issues, both
+    Each must err less than what knows less, in units of the meter's noise, on the last three tenths of the issues, all
     learned from those before: by 2 % for one meter, by a tenth for several.
     """
     chosen = at_most(rows, count=_ROWS, seed=seed)
-    is_by_hour = _pays_by_hour(chosen, has_weather=has_weather, seed=seed)
-    return _fitted(chosen, has_weather=has_weather, is_by_hour=is_by_hour)
+    return _fitted(
+        chosen, has_weather=has_weather, extent=_extent_that_pays(chosen, has_weather=has_weather, seed=seed)
+    )
 
 
-def _pays_by_hour(rows: pl.DataFrame, *, has_weather: bool, seed: int) -> bool:
+def _extent_that_pays(rows: pl.DataFrame, *, has_weather: bool, seed: int) -> Extent:
     issues = rows["issued_at_utc"].unique().sort()
     if len(issues) < _LEAST_ISSUES:
-        return False
+        return "plain"
     is_earlier = pl.col("issued_at_utc") < issues[round(_SAID_BEFORE * len(issues))]
     learned = at_most(rows.filter(is_earlier), count=_ROWS_TO_CHOOSE[0], seed=seed)
     judged = at_most(rows.filter(~is_earlier), count=_ROWS_TO_CHOOSE[1], seed=seed)
     target, noise = learned_target(judged), np.maximum(noise_unit(judged), np.float32(0.05))
-    errors = []
-    for is_by_hour in (False, True):
-        line = _fitted(learned, has_weather=has_weather, is_by_hour=is_by_hour)
-        errors.append(np.minimum(np.abs(line.predict(judged) - target) / noise, _WORST_ERROR).mean())
+    errors: dict[Extent, float] = {}
+    for extent in _EXTENTS if has_weather else _EXTENTS_WITHOUT_WEATHER:
+        line = _fitted(learned, has_weather=has_weather, extent=extent)
+        errors[extent] = float(np.minimum(np.abs(line.predict(judged) - target) / noise, _WORST_ERROR).mean())
     must_pay = _MUST_PAY_ALONE if rows["meter_id"].n_unique() == 1 else _MUST_PAY
-    return bool(errors[1] < must_pay * errors[0])
+    best: Extent = "plain"
+    for extent, error in errors.items():
+        best = extent if error < must_pay * errors[best] else best
+    return best
 
 
-def _fitted(chosen: pl.DataFrame, *, has_weather: bool, is_by_hour: bool) -> Linear:
-    x = _regressors(chosen, has_weather=has_weather, is_by_hour=is_by_hour)
+def _fitted(chosen: pl.DataFrame, *, has_weather: bool, extent: Extent) -> Linear:
+    x = _regressors(chosen, has_weather=has_weather, extent=extent)
     y = learned_target(chosen).astype(np.float64)
     per_noise: Doubles = 1 / np.maximum(noise_unit(chosen).astype(np.float64), 0.05)
     weight: npt.NDArray[np.floating] = per_noise
@@ -147,9 +170,21 @@ def _plain_count(*, has_weather: bool) -> int:
     return 3 * len(_LOAD) + len(_FITTED) + degrees
 
 
-def _regressors(rows: pl.DataFrame, *, has_weather: bool, is_by_hour: bool) -> Doubles:
-    plain = _plain_regressors(rows, has_weather=has_weather)
-    return np.concatenate([plain, _hourly_regressors(rows, has_weather=has_weather)], axis=1) if is_by_hour else plain
+def _regressors(rows: pl.DataFrame, *, has_weather: bool, extent: Extent) -> Doubles:
+    parts = [_plain_regressors(rows, has_weather=has_weather)]
+    if has_weather and extent != "plain":
+        parts.append(_sky_regressors(rows))
+    if extent == "hours":
+        parts.append(_hourly_regressors(rows, has_weather=has_weather))
+    return np.concatenate(parts, axis=1)
+
+
+def _sky_regressors(rows: pl.DataFrame) -> Doubles:
+    """Return sun, wind and its square, clouds and what they hide of the sun; nothing where they are not known."""
+    known = np.clip(scaled(rows, _SKY).astype(np.float64) / _SKY_UNITS, 0, _MOST_SKY)
+    sky = np.nan_to_num(known, nan=0.0)
+    wind, clouds, sun = sky[:, 2:3], sky[:, 3:4], sky[:, 4:5]
+    return np.concatenate([sky, wind**2, sun * clouds], axis=1)
 
 
 def _hourly_regressors(rows: pl.DataFrame, *, has_weather: bool) -> Doubles:

@@ -16,7 +16,7 @@ LATER = ("pv_clear_sky_kwh", "pv_expected_kwh", "pv_shift_kwh", "degree_shift_kw
 def test_older_models_and_older_rows_go_with_newer_ones():
     rows = learnable(office_features(days=18)).with_columns(degree_shift_kwh=pl.col("scale_kwh") * 0.3)
     newer = fit_linear(rows, has_weather=True, seed=1)
-    assert not newer.is_by_hour  # nine issues are too few to tell
+    assert newer.extent == "plain"  # nine issues are too few to tell
     older = dataclasses.replace(newer, coefficients=newer.coefficients[: -len(LATER)])
     stored_before = rows.drop(LATER)
     assert np.array_equal(older.predict(stored_before), older.predict(rows))
@@ -26,13 +26,17 @@ def test_older_models_and_older_rows_go_with_newer_ones():
 
 
 NOON = pl.col("local_hour").is_between(11, 16)
-CHANCE = (pl.col("starts_at_utc").dt.epoch("s") // 3600 * 7919 % 101) / 101
+CHANCE = pl.col("chance")
+AS_BEFORE = pl.col("kind_mean_kwh") / pl.col("scale_kwh") - 1
+WIND = pl.col("wind_speed_ms").pow(2) / 25
 WARM = (pl.col("temperature_c") - 5).clip(0)
 
 
 def rows_with(*answers: pl.Expr) -> pl.DataFrame:
     """Forty days of a meter per answer in kWh, each row one unit of the meter without it."""
     rows = learnable(office_features(days=40, meter_count=len(answers)))
+    chance, wind = np.random.default_rng(3).random((2, rows.height), dtype=np.float32)
+    rows = rows.with_columns(chance=pl.Series(chance), wind_speed_ms=pl.Series(10 * wind))
     parts = [
         rows.filter(meter_id=f"m{index}").with_columns(energy_kwh=pl.col("scale_kwh") * (1 + answer))
         for index, answer in enumerate(answers)
@@ -41,15 +45,16 @@ def rows_with(*answers: pl.Expr) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("answers", "is_by_hour"),
+    ("answers", "extent"),
     [
-        pytest.param([pl.when(NOON).then(WARM * 0.1).otherwise(0)], True, id="one meter, warm at noon"),
-        pytest.param([pl.when(NOON).then(0.5).otherwise(0)] * 2, True, id="alike at noon"),
-        pytest.param([CHANCE], False, id="chance at all hours"),
+        pytest.param([pl.when(NOON).then(WARM * 0.1).otherwise(0)], "hours", id="one meter, warm at noon"),
+        pytest.param([pl.when(NOON).then(0.5).otherwise(0)] * 2, "hours", id="alike at noon"),
+        pytest.param([AS_BEFORE + CHANCE - WIND], "sky", id="a turbine behind the meter"),
+        pytest.param([CHANCE], "plain", id="chance at all hours"),
     ],
 )
-def test_hours_are_told_apart_where_they_differ_alike(answers, is_by_hour):
-    assert fit_linear(rows_with(*answers), has_weather=True, seed=1).is_by_hour == is_by_hour
+def test_sky_and_hours_are_told_where_they_matter(answers, extent):
+    assert fit_linear(rows_with(*answers), has_weather=True, seed=1).extent == extent
 
 
 def test_weather_beyond_any_counts_as_the_hottest():
