@@ -25,6 +25,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import polars as pl

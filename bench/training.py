@@ -147,6 +147,7 @@ def child(action: str, *, home: Path, rows: int, issues: int, matrix_gb: float) 
         "ENERGY_ASSETS_TRAINING_MEMORY_GB": str(matrix_gb),
         "ENERGY_ASSETS_ACTUAL_WEATHER_AS_FORECAST": "true",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
     }
     command = [sys.executable, "-W", "ignore", __file__, "--action", action]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

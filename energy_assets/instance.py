@@ -77,6 +77,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of the platform's processes: instance, stores and habits of the libraries."""
     return {
         "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE),
+        "OPENBLAS_NUM_THREADS": "1",
         **os.environ,
         "DAGSTER_HOME": str(dagster_home(settings)),
         "ENERGY_ASSETS_HOME": str(settings.home),

@@ -58,6 +58,8 @@ def main() -> None:
     """Run the command; an error that the package raises on purpose is a message, not a traceback."""
     # Waiting OpenMP threads that spin starve the other processes of a small machine; XGBoost reads this when loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Our matrix products are small: NumPy's threads spin for longer than they help, and sums round by their number.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     own = _MODULE_OF.get(sys.argv[1]) if len(sys.argv) > 1 else None
     try:
         load(*(() if own is None else (own,)))()
