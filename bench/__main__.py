@@ -28,6 +28,7 @@ PARTS = (
     "intervals",
     "community",
     "accuracy",
+    "unknown",
     "features",
     "coherence",
     "training",

@@ -17,7 +17,7 @@ import polars as pl
 
 from energy_assets.contracts import LEVELS
 from energy_assets.features.history import Floats
-from energy_assets.models import boosting, spread
+from energy_assets.models import spread
 from energy_assets.models.bias import Bias, load_bias, no_bias
 from energy_assets.models.design import (
     SCALE,
@@ -33,6 +33,7 @@ from energy_assets.models.design import (
 from energy_assets.models.experts import PRIOR, Experts, Recipe, fit_experts, load_experts, recipe_for
 from energy_assets.models.quantiles import quantile_frame
 from energy_assets.models.row_store import Shards
+from energy_assets.models.shape import Shape, belief_in_trees, fit_shape, load_shape
 from energy_assets.models.spec import ModelSpec, read_json, write_json
 from energy_assets.models.streaming import fit_streamed
 from energy_assets.models.weights import Evidence, Shares, gather_evidence, load_evidence, shares_of
@@ -80,7 +81,7 @@ class Blend:
 
     spec: ModelSpec
     experts: Experts
-    shape: Any
+    shape: Shape
     evidence: Evidence
     scores: spread.Scores
     shares: Shares
@@ -103,7 +104,7 @@ class Blend:
         return Outcomes(
             rows=known.select(OUTCOME_COLUMNS),
             predictions=self.experts.predict(known),
-            departures=spread.departures_of(self.shape, known, columns=self.experts.columns),
+            departures=self.shape.departures(known, columns=self.experts.columns),
         )
 
     def adapted(self, outcomes: Outcomes) -> Blend:
@@ -128,7 +129,6 @@ class Blend:
 
     def save(self, folder: Path) -> None:
         """Write `model.json`, the boosters, the evidence, the bias and the scores into the folder."""
-        boosting.save_booster(self.shape, folder / "shape.ubj")
         self.evidence.save(folder)
         self.scores.save(folder)
         write_json(
@@ -137,13 +137,14 @@ class Blend:
                 "spec": self.spec.model_dump(),
                 "meters": self.evidence.meters,
                 "experts": self.experts.save(folder),
+                "shape": self.shape.save(folder / "shape.ubj"),
                 "bias": self.bias.save(folder),
             },
         )
 
     def _around(self, rows: pl.DataFrame) -> Floats:
         centre = blended(self.shares, rows, self.experts.predict(rows)) + self.bias.apply(rows)
-        return spread.quantiles_around(self.shape, rows, centre=centre, columns=self.experts.columns)
+        return self.shape.around(centre, rows=rows, columns=self.experts.columns)
 
 
 def load(folder: Path) -> Blend:
@@ -158,7 +159,7 @@ def load(folder: Path) -> Blend:
     return Blend(
         spec=ModelSpec.model_validate(content["spec"]),
         experts=load_experts(folder, content["experts"]),
-        shape=boosting.load_booster(folder / "shape.ubj"),
+        shape=load_shape(folder / "shape.ubj", content.get("shape")),
         evidence=evidence,
         scores=scores,
         shares=shares_of(evidence, prior=PRIOR),
@@ -193,7 +194,7 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2,
     return Blend(
         spec=spec,
         experts=experts,
-        shape=_shape(unseen, error=target - centre, recipe=recipe),
+        shape=_shape(unseen, error=target - centre, belief=belief_in_trees(unseen), recipe=recipe),
         evidence=evidence,
         scores=scores,
         shares=shares,
@@ -261,16 +262,21 @@ def _cross_scores(rows: pl.DataFrame, *, centre: Floats, target: Floats, recipe:
     side = alternating(rows)
     if not side.any():  # a single day
         side = np.arange(rows.height) % 2 == 1
-    around = np.empty((rows.height, len(LEVELS)), dtype=np.float32)
+    around, belief = np.empty((rows.height, len(LEVELS)), dtype=np.float32), belief_in_trees(rows)
     for half in (side, ~side):
         learned, judged = rows.filter(~half), rows.filter(half)
-        shape = _shape(learned, error=(target - centre)[~half], recipe=recipe)
-        around[half] = spread.quantiles_around(shape, judged, centre=centre[half], columns=recipe.columns)
+        shape = _shape(learned, error=(target - centre)[~half], belief=belief, recipe=recipe)
+        around[half] = shape.around(centre[half], rows=judged, columns=recipe.columns)
     return spread.thinned(spread.scores_of(rows, quantiles=around, target=target), seed=recipe.seed)
 
 
-def _shape(rows: pl.DataFrame, *, error: Floats, recipe: Recipe) -> Any:
-    spec, seed = recipe.spec, recipe.seed
-    return spread.fit_shape(
-        rows, error=error, columns=recipe.columns, rounds=spec.spread_rounds, threads=recipe.threads, seed=seed
+def _shape(rows: pl.DataFrame, *, error: Floats, belief: float, recipe: Recipe) -> Shape:
+    return fit_shape(
+        rows,
+        error=error,
+        belief=belief,
+        columns=recipe.columns,
+        rounds=recipe.spec.spread_rounds,
+        threads=recipe.threads,
+        seed=recipe.seed,
     )

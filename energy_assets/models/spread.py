@@ -1,15 +1,14 @@
-"""How wrong a point forecast will be: quantiles of its error from the features, corrected by how wrong it lately was.
+"""How wrong a band lately was, and what that corrects it by.
 
-The shape is learned by quantile trees from errors on days that the forecast had not seen, in units of the meter's own
-noise. The correction is conformal (Romano, Patterson and Candès, 2019) and adapts: scores of recent days count more,
-those of a meter's own days as far as there are enough of them, and scores of later days can be added (`later`).
+The correction is conformal (Romano, Patterson and Candès, 2019) and adapts: scores of recent days count more, those of
+a meter's own days as far as there are enough of them, and scores of later days can be added (`later`). Scores of one
+day hang together, so a band errs on the wide side by what one independent score weighs, not one reading.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,54 +17,16 @@ import polars as pl
 from energy_assets.contracts import LEVELS
 from energy_assets.errors import ModelError
 from energy_assets.features.history import Floats, Ints
-from energy_assets.models import boosting
-from energy_assets.models.design import ROWS_OF_A_DAY, noise_unit
+from energy_assets.models.design import ROWS_OF_A_DAY
+
+Doubles = npt.NDArray[np.float64]
 
 HALF_LIFE_DAYS = 30.0
-_SHAPE: dict[str, object] = {
-    "objective": "reg:quantileerror",
-    "quantile_alpha": list(LEVELS.values()),
-    "multi_strategy": "one_output_per_tree",
-    "learning_rate": 0.12,
-    "max_leaves": 12,
-    "min_child_weight": 50.0,
-    "subsample": 0.7,
-    "colsample_bytree": 0.5,
-}
-_WIDEST = 50.0
 _LEVELS = np.array(list(LEVELS.values()))
 _LOW, _MIDDLE, _HIGH = 0, 3, 6
 _DAYS_FOR_METER = 40.0
 _KEPT_SCORES = 40_000
 _LEAST_ROWS = 300
-
-
-def fit_shape(
-    rows: pl.DataFrame, *, error: Floats, columns: tuple[str, ...], rounds: int, threads: int, seed: int
-) -> Any:
-    """Return a booster of the quantiles of errors [row], which are in multiples of the unit."""
-    label = np.clip(error / noise_unit(rows), -_WIDEST, _WIDEST)
-    matrix = boosting.streamed_matrix(rows, columns=columns, label=label, threads=threads)
-    return boosting.train(_SHAPE, matrix, rounds=rounds, threads=threads, seed=seed)[0]
-
-
-def departures_of(shape: Any, rows: pl.DataFrame, *, columns: tuple[str, ...]) -> Floats:
-    """Return how far each quantile [row, level] lies from the point forecast, in order, in multiples of the unit.
-
-    The point forecast is the median: what the trees say of its error is mostly chance, and cost up to four percent.
-    """
-    error = boosting.predict(shape, rows, columns=columns, outputs=len(LEVELS))
-    error[:, _MIDDLE] = 0
-    error[:, :_MIDDLE] = np.minimum(error[:, :_MIDDLE], 0)
-    error[:, _MIDDLE + 1 :] = np.maximum(error[:, _MIDDLE + 1 :], 0)
-    departures: Floats = np.sort(error, axis=1) * noise_unit(rows)[:, None]
-    return departures
-
-
-def quantiles_around(shape: Any, rows: pl.DataFrame, *, centre: Floats, columns: tuple[str, ...]) -> Floats:
-    """Return quantiles [row, level] in order, in multiples of the unit, before any correction."""
-    around: Floats = centre[:, None] + departures_of(shape, rows, columns=columns)
-    return around
 
 
 def unit_of(quantiles: Floats) -> Floats:
@@ -162,22 +123,18 @@ def correction_of(scores: Scores) -> Correction:
     weight = 0.5 ** ((scores.issue_day.max() - scores.issue_day) / HALF_LIFE_DAYS)
     of_leads = [scores.lead_day == lead for lead in range(int(scores.lead_day.max()) + 1)]
     alone = [own.sum() >= _LEAST_ROWS for own in of_leads]
-    pooled = None if all(alone) else _weighted_levels(scores.score, weight)
+    pooled = None if all(alone) else _corrections(scores.score, weight, day=scores.issue_day)
     of_lead = np.stack(
         [
-            _weighted_levels(scores.score[own], weight[own]) if is_enough or pooled is None else pooled
+            _corrections(scores.score[own], weight[own], day=scores.issue_day[own])
+            if is_enough or pooled is None
+            else pooled
             for own, is_enough in zip(of_leads, alone, strict=True)
         ]
     )
-    left = scores.score - of_lead[scores.lead_day]
     meters, inverse = np.unique(scores.meter, return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    edges = np.searchsorted(inverse[order], np.arange(len(meters) + 1))
-    of_meter = np.zeros((len(meters), levels), dtype=np.float32)
-    for index in range(len(meters) if len(meters) > 1 else 0):
-        own = order[edges[index] : edges[index + 1]]
-        days = _days(weight[own], scores.issue_day[own])
-        of_meter[index] = _weighted_levels(left[own], weight[own]) * days / (days + _DAYS_FOR_METER)
+    left = scores.score - of_lead[scores.lead_day]
+    of_meter = _departures(left, weight, meter=inverse, day=scores.issue_day)
     return Correction(of_lead=of_lead, meters=tuple(str(name) for name in meters), of_meter=of_meter)
 
 
@@ -213,17 +170,78 @@ def _days(weight: Floats, issue_day: Ints) -> float:
     return float(min(weight[first].sum(), weight.sum() / ROWS_OF_A_DAY))
 
 
-def _weighted_levels(scores: Floats, weight: Floats) -> Floats:
+def _alike(scores: Floats, reached: Floats | Doubles, group: Ints) -> Doubles:
+    """Return how much the rows of a group stay below a score [level] together: from 0, not at all, to 1, all or none.
+
+    The intraclass correlation of a one-way analysis of variance; a group alone is one observation.
+    """
+    _, place, size = np.unique(group, return_inverse=True, return_counts=True)
+    rows, groups = len(group), len(size)
+    if groups == 1:
+        return np.ones(len(_LEVELS))
+    if groups == rows:
+        return np.zeros(len(_LEVELS))
+    below = scores <= reached
+    counts = np.stack([np.bincount(place, weights=column, minlength=groups) for column in below.T], axis=1)
+    share, whole = counts / size[:, None], below.mean(axis=0)
+    between = (size[:, None] * (share - whole) ** 2).sum(axis=0) / (groups - 1)
+    within = (counts * (1 - share)).sum(axis=0) / (rows - groups)
+    typical = (rows - (size.astype(np.float64) ** 2).sum() / rows) / (groups - 1)
+    spread = between + (typical - 1) * within
+    alike: Doubles = np.divide(between - within, spread, out=np.zeros(len(_LEVELS)), where=spread > 0)
+    return np.clip(alike, 0, 1)
+
+
+def _weight_of_one(weight: Floats, *, group: Ints, alike: Doubles) -> Doubles:
+    """Return the weight [level] that one independent score would have: all weight by how many such scores there are.
+
+    The variance of a weighted share is that of one score times [sum w^2 + alike x (sum over groups of (sum w)^2 - sum
+    w^2)] / (sum w)^2 (Kish, Survey Sampling, 1965): scores of one weight that are not alike weigh one each, and all of
+    a group that are wholly alike weigh as much as the group.
+    """
+    rows = float((weight**2).sum())
+    groups = float((np.bincount(np.unique(group, return_inverse=True)[1], weights=weight) ** 2).sum())
+    one: Doubles = (rows + alike * (groups - rows)) / weight.sum()
+    return one
+
+
+def _corrections(scores: Floats, weight: Floats, *, day: Ints) -> Floats:
+    """Return the corrections [level] that scores of days ask for; those of one day hang together."""
+    reached = _levels(scores, weight, unseen=np.zeros(len(_LEVELS)))
+    return _levels(scores, weight, unseen=_weight_of_one(weight, group=day, alike=_alike(scores, reached, day)))
+
+
+def _departures(left: Floats, weight: Floats, *, meter: Ints, day: Ints) -> Floats:
+    """Return what meters [meter, level] need beyond the corrections of all, as far as days speak for it.
+
+    How much the scores of a meter's day hang together is taken from all meters, since one has few days.
+    """
+    count = int(meter.max()) + 1
+    departures = np.zeros((count, len(_LEVELS)), dtype=np.float32)
+    if count == 1:
+        return departures
+    alike = _alike(left, np.zeros(len(_LEVELS)), meter * (day.max() + 1) + day)
+    order = np.argsort(meter, kind="stable")
+    edges = np.searchsorted(meter[order], np.arange(count + 1))
+    for index in range(count):
+        own = order[edges[index] : edges[index + 1]]
+        days = _days(weight[own], day[own])
+        unseen = _weight_of_one(weight[own], group=day[own], alike=alike)
+        departures[index] = _levels(left[own], weight[own], unseen=unseen) * days / (days + _DAYS_FOR_METER)
+    return departures
+
+
+def _levels(scores: Floats, weight: Floats, *, unseen: Doubles) -> Floats:
     """Return per level the score that a new one stays below with that probability, rounded to the wide side.
 
-    A new score may lie beyond all that are known; that possibility gets the mean weight of one score.
+    A new score may lie beyond all that are known; that possibility has the weight `unseen` [level].
     """
     corrections = np.zeros(len(_LEVELS), dtype=np.float32)
     for index, level in enumerate(_LEVELS):
         order = np.argsort(scores[:, index], kind="stable")
-        total = weight.sum() + weight.mean()
+        total = weight.sum() + unseen[index]
         reached = np.cumsum(weight[order])
-        wanted = level * total if level >= 0.5 else level * total - weight.mean()
+        wanted = level * total if level >= 0.5 else level * total - unseen[index]
         place = np.searchsorted(reached, wanted - 1e-9 * total)
         corrections[index] = scores[order[min(int(place), len(order) - 1)], index]
     corrections[_MIDDLE] = 0

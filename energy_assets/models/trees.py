@@ -32,8 +32,8 @@ from energy_assets.models.design import (
 from energy_assets.models.experts import Recipe, recipe_for
 from energy_assets.models.linear import Linear, fit_linear
 from energy_assets.models.quantiles import quantile_frame
+from energy_assets.models.shape import Shape, belief_in_trees, fit_shape, load_shape
 from energy_assets.models.spec import ModelSpec, read_json, write_json
-from energy_assets.models.spread import fit_shape, quantiles_around
 
 _LOCATION: dict[str, object] = {
     "objective": "reg:pseudohubererror",
@@ -72,7 +72,7 @@ class TreeModel:
 
     spec: ModelSpec
     location: _Location
-    spread: Any
+    spread: Shape
     calibration: Calibration
 
     def predict(self, features: pl.DataFrame) -> pl.DataFrame:
@@ -83,7 +83,7 @@ class TreeModel:
         usable = unit > 0
         rows = features.filter(usable)
         centre = self.location.predict(rows)
-        raw = quantiles_around(self.spread, rows, centre=centre, columns=self.location.columns)
+        raw = self.spread.around(centre, rows=rows, columns=self.location.columns)
         corrected = self.calibration.apply(raw, unit=band(raw), lead_day=_lead_day(rows))
         values[usable] = corrected * unit[usable, None]
         return quantile_frame(features, values)
@@ -93,7 +93,6 @@ class TreeModel:
         location = self.location
         if location.booster is not None:
             boosting.save_booster(location.booster, folder / "location.ubj")
-        boosting.save_booster(self.spread, folder / "spread.ubj")
         content: dict[str, object] = {
             "spec": self.spec.model_dump(),
             "columns": location.columns,
@@ -101,6 +100,7 @@ class TreeModel:
             "linear": location.linear and location.linear.coefficients,
             "has_weather": location.linear is not None and location.linear.has_weather,
             "calibration": self.calibration.corrections,
+            "spread": self.spread.save(folder / "spread.ubj"),
         }
         write_json(folder, content)
 
@@ -123,7 +123,7 @@ def load(folder: Path) -> TreeModel:
             columns=tuple(content["columns"]),
             rounds=content["rounds"],
         ),
-        spread=boosting.load_booster(folder / "spread.ubj"),
+        spread=load_shape(folder / "spread.ubj", content.get("spread")),
         calibration=from_rows(content["calibration"]),
     )
 
@@ -149,7 +149,7 @@ def fit(training: pl.DataFrame, *, spec: ModelSpec, seed: int, threads: int = 2)
     unseen[~odd], unseen[odd] = first.predict(head.filter(~odd)), second.predict(head.filter(odd))
     spread = _fit_spread(head, centre=unseen, recipe=recipe)
     centre = np.float32(0.5) * (first.predict(tail) + second.predict(tail))
-    quantiles = quantiles_around(spread, tail, centre=centre, columns=recipe.columns)
+    quantiles = spread.around(centre, rows=tail, columns=recipe.columns)
     kept = at_most(rows, count=spec.training_rows, seed=seed)
     rounds = max(1, round(_MORE_ROUNDS * (first.rounds + second.rounds) / 2))
     calibration = calibrate(
@@ -201,12 +201,13 @@ def _residual_matrix(rows: pl.DataFrame, linear: Linear | None, *, recipe: Recip
     )
 
 
-def _fit_spread(rows: pl.DataFrame, *, centre: Floats, recipe: Recipe) -> Any:
+def _fit_spread(rows: pl.DataFrame, *, centre: Floats, recipe: Recipe) -> Shape:
     marked = rows.with_columns(pl.Series("error", scaled(rows, (TARGET,))[:, 0] - centre))
     chosen = at_most(marked, count=recipe.spec.spread_rows, seed=recipe.seed + 1)
     return fit_shape(
         chosen,
         error=chosen["error"].to_numpy(),
+        belief=belief_in_trees(chosen),
         columns=recipe.columns,
         rounds=recipe.spec.spread_rounds,
         threads=recipe.threads,

@@ -5,10 +5,21 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from energy_assets.contracts import LEVELS
 from energy_assets.errors import ModelError
-from energy_assets.models.spread import Scores, correction_of, load_scores, scores_of, unit_of
+from energy_assets.models import spread
+from energy_assets.models.spread import (
+    HALF_LIFE_DAYS,
+    Correction,
+    Scores,
+    correction_of,
+    load_scores,
+    scores_of,
+    unit_of,
+)
 
 NORMAL = np.array([-1.645, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 1.645], dtype=np.float32)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,14 +60,85 @@ def test_levels_hold_on_new_days(width):
 
 
 def test_rank_by_hand():
-    # Scores 1 .. 19 of one day, weights alike: of 20 places for a new score, 95 % is the 19th, 5 % below the first.
-    rows = rows_of(1)[:19]
+    # Scores 1 .. 19 of days of their own, weights alike: of 20 places for a new score, 95 % is the 19th, 5 % the first.
+    rows = rows_of(1)[:19].with_columns(issued_at_utc=pl.lit(START) + pl.duration(minutes=pl.int_range(19)))
     quantiles = np.tile(np.float32([-1, -1, -1, 0, 1, 1, 1]), (19, 1))
     scores = scores_of(rows, quantiles=quantiles, target=np.arange(1, 20, dtype=np.float32))
     of_lead = correction_of(scores).of_lead[0]
     assert of_lead[6] == pytest.approx(19 - 1, abs=1e-4)
     assert of_lead[0] == pytest.approx(1 + 1, abs=1e-4)
     assert of_lead[3] == 0  # the median is the point forecast
+
+
+def of_days(values: np.ndarray) -> Scores:
+    """Scores [day, hour] of one meter, alike for all levels; all days count as the newest."""
+    days, hours = values.shape
+    return Scores(
+        score=np.repeat(values.astype(np.float32).reshape(-1, 1), len(LEVELS), axis=1),
+        meter=np.full(days * hours, "a"),
+        issue_day=np.repeat(np.arange(days), hours),
+        lead_day=np.zeros(days * hours, dtype=np.int64),
+    )
+
+
+def at_one_age(scores: Scores) -> Correction:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spread, "HALF_LIFE_DAYS", 1e12)
+        return correction_of(scores)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        # Days of one piece weigh 4 rows each, and so does the unseen: 25 % of 24 less 4 is the 2nd row, 75 % the 18th.
+        pytest.param([[day] * 4 for day in range(1, 6)], 1, 5, id="a day is one score"),
+        # Each day lacks another value, days say nothing: 25 % of 21 less 1 unseen is the 5th row, 75 % the 16th.
+        pytest.param([[v for v in range(1, 6) if v != day] for day in range(1, 6)], 2, 4, id="a row is one score"),
+        # A day alone is one score, its unseen fellow another: no level but the outermost is known.
+        pytest.param([list(range(1, 21))], 1, 20, id="one day"),
+    ],
+)
+def test_the_unseen_weighs_as_much_as_one_independent_score_by_hand(values, low, high):
+    assert at_one_age(of_days(np.array(values))).of_lead[0][[2, 4]].tolist() == [low, high]
+
+
+def of_noise(days: int, *, together: float, seed: int) -> Scores:
+    """Scores whose size and place a day's hours share in part."""
+    random = np.random.default_rng(seed)
+    day, hour = random.normal(size=(days, 1)), random.normal(size=(days, PER_DAY))
+    return of_days(np.sqrt(together) * day + np.sqrt(1 - together) * hour)
+
+
+@pytest.mark.parametrize("together", [pytest.param(0.0, id="hours alone"), pytest.param(0.4, id="days together")])
+def test_a_new_day_is_covered_as_often_as_promised_after_few_days(together):
+    inside = []
+    for seed in range(200):
+        scores = of_noise(15, together=together, seed=seed)
+        known, new = scores.issue_day < 14, scores.score[scores.issue_day == 14, 0]
+        before = Scores(**{name: getattr(scores, name)[known] for name in ("score", "meter", "issue_day", "lead_day")})
+        low, high = correction_of(before).of_lead[0][[1, 5]]
+        inside.append(((new >= low) & (new <= high)).mean())
+    assert 0.78 < np.mean(inside) < 0.84
+
+
+def test_many_days_say_what_their_own_share_is():
+    scores = of_noise(600, together=0.3, seed=1)
+    weight = 0.5 ** ((599 - scores.issue_day) / HALF_LIFE_DAYS)
+    order = np.argsort(scores.score[:, 5])
+    reached = np.cumsum(weight[order]) / weight.sum()
+    found = np.interp(correction_of(scores).of_lead[0][5], scores.score[order, 5], reached)
+    assert 0.9 <= found < 0.91
+
+
+@given(seed=st.integers(0, 10_000), days=st.integers(2, 30), hours=st.integers(2, 12))
+def test_scores_that_hang_together_more_never_make_a_narrower_band(seed, days, hours):
+    values = np.sort(np.random.default_rng(seed).normal(size=days * hours))
+    one = at_one_age(of_days(values[None])).of_lead[0]
+    together = at_one_age(of_days(values.reshape(days, hours))).of_lead[0]
+    dealt = at_one_age(of_days(values.reshape(hours, days).T)).of_lead[0]
+    for wide, narrow in ((one, together), (together, dealt)):
+        assert (wide[4:] >= narrow[4:]).all()
+        assert (wide[:3] <= narrow[:3]).all()
 
 
 def test_coverage_comes_back_after_the_noise_has_doubled():
@@ -94,14 +176,8 @@ def test_recent_days_count_more():
     rows, recent = rows_of(120), rows_of(45, from_day=240)
     scores = scores_of(rows, quantiles=band_of(rows), target=targets(rows))
     late = scores_of(recent, quantiles=band_of(recent), target=targets(recent, width=3.0))
-    together = np.ptp(correction_of(scores.later(late)).of_lead[0])
-    at_once = Scores(
-        score=np.concatenate([scores.score, late.score]),
-        meter=np.concatenate([scores.meter, late.meter]),
-        issue_day=np.full(len(scores.score) + len(late.score), 240),
-        lead_day=np.concatenate([scores.lead_day, late.lead_day]),
-    )
-    assert together > 1.3 * np.ptp(correction_of(at_once).of_lead[0])
+    together = scores.later(late)
+    assert np.ptp(correction_of(together).of_lead[0]) > 1.3 * np.ptp(at_one_age(together).of_lead[0])
 
 
 def test_unknown_targets_and_no_scores_correct_nothing():
