@@ -25,12 +25,13 @@ from energy_assets.defs.explaining import PARTS
 from energy_assets.defs.features import stored_features
 from energy_assets.defs.following import followers_of
 from energy_assets.forecasts.champions import champions_of
-from energy_assets.forecasts.daily import forecast_delivery
+from energy_assets.forecasts.daily import Delivery, forecast_delivery
 from energy_assets.forecasts.learning import Learned
 from energy_assets.models.fitting import fit
 from energy_assets.models.spec import ModelSpec
 from energy_assets.settings import load_settings
 from energy_assets_tests.features.frames import START
+from energy_assets_tests.models.constant_model import ConstantModel
 from energy_assets_tests.models.instance import NAME, Instance, open_instance
 
 ISSUED = START + timedelta(days=50)
@@ -54,6 +55,16 @@ def published(home: Path) -> Iterator[Instance]:
         FEATURES_LOAD,
         features.drop("energy_kwh", "energy_known_at_utc").with_columns(pl.selectors.float().fill_nan(None)),
     )
+    delivery = deliver(made)
+    lake.append(FORECASTS_RECIPES, delivery.recipe)
+    lake.append(FORECASTS_LOAD, delivery.rows)
+    yield made
+    lake.close()
+
+
+def deliver(made: Instance) -> Delivery:
+    """Make the forecast of the last night, by the champion of now as the nights before moved it."""
+    lake = made.lake
     meters = lake.read(METERS)
     rows, fingerprint = stored_features(lake, issued_at=ISSUED)
     history = lake.read(READINGS_INTERVAL, Window(starts_at_utc=START, ends_at_utc=ISSUED))
@@ -62,7 +73,7 @@ def published(home: Path) -> Iterator[Instance]:
     at = pl.col("starts_at_utc")
     history = history.filter((pl.col("meter_id") != "m3") | (at < lost), (pl.col("meter_id") != "m2") | (at >= begun))
     champions = champions_of(made.registry, meters=meters)
-    delivery = forecast_delivery(
+    return forecast_delivery(
         rows.filter(pl.col("meter_id") != "m2"),
         readings=history,
         meters=meters,
@@ -74,10 +85,6 @@ def published(home: Path) -> Iterator[Instance]:
         seed=1,
         learned=Learned(widening={"champion": 1.3, "analogue": 0.8}, centre={"electricity|consumption": 0.6}),
     )
-    lake.append(FORECASTS_RECIPES, delivery.recipe)
-    lake.append(FORECASTS_LOAD, delivery.rows)
-    yield made
-    lake.close()
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +148,14 @@ def test_the_parts_add_up_to_what_was_published(published: Instance, tmp_path: P
 )
 def test_what_is_not_there_is_named(tmp_path: Path, node: str, day: date, expected: str) -> None:
     assert expected in explained(node, tmp_path / "x.parquet", day=day)
+
+
+def test_rolling_back_restores_every_bit_of_what_following_had_made(published: Instance) -> None:
+    before = published.lake.read(FORECASTS_LOAD).sort(FORECASTS_LOAD.key)
+    registry = published.registry
+    registry.promote(NAME, published.register(ConstantModel(1.2)), now=ISSUED, reason="a test", how="forced")
+    other = FORECASTS_LOAD.conform(deliver(published).rows).sort(FORECASTS_LOAD.key)
+    assert not other["q50"].equals(before["q50"])
+    registry.rollback(NAME, now=ISSUED, reason="a test")
+    again = FORECASTS_LOAD.conform(deliver(published).rows).sort(FORECASTS_LOAD.key)
+    assert again.equals(before)
