@@ -106,7 +106,7 @@ def back_test(real: RealSet, readings: pl.DataFrame, *, name: str, folder: Path,
         inputs = read_inputs(
             folder / "readings.parquet", weather_path=weather, meters_path=folder / "meters.csv", timezone="UTC"
         )
-        plan = Plan(last_days=days, spec=SPECS["quick"], rivals=())
+        plan = Plan(last_days=days, spec=SPECS["quick"], rivals=(), learns_from_nights=False)
         backtest(inputs, plan=plan, progress=lambda *_: None).forecasts.write_parquet(kept)
     return pl.read_parquet(kept).sort("issued_at_utc")
 

@@ -19,7 +19,7 @@ from energy_assets.forecasts.backtest_learning import Learning, Progress, Rivals
 from energy_assets.forecasts.backtest_nights import Nights
 from energy_assets.forecasts.backtest_plan import PREVIOUS_DAY, Group, Plan, groups_of, refit_days_of, tested_days
 from energy_assets.forecasts.centre import centred
-from energy_assets.forecasts.daily import forecast_issue
+from energy_assets.forecasts.daily import NOTHING_LEARNED, forecast_issue
 from energy_assets.forecasts.following import Followers, stride_of
 from energy_assets.forecasts.ladder import KEY, Champion
 from energy_assets.forecasts.standing import HISTORY
@@ -54,7 +54,9 @@ def backtest(inputs: Inputs, *, plan: Plan, progress: Progress) -> Backtest:
     )
     starts = tested[::refit_days]
     learning = Learning(inputs=inputs, plan=plan, groups=groups, until=starts[-1], progress=progress)
-    nights = [Nights(meters=group.meters, readings=inputs.readings) for group in groups]
+    nights = [
+        Nights(meters=group.meters, readings=inputs.readings) if plan.learns_from_nights else None for group in groups
+    ]
     forecasts, rivals, done = [], [], 0
     total = len(tested) * len(groups)
     for number, start in enumerate(starts, start=1):
@@ -102,9 +104,9 @@ def _one_issue(
     *,
     issue: datetime,
     champions: dict[str, Champion],
-    nights: Nights,
+    nights: Nights | None,
 ) -> pl.DataFrame:
-    learned = nights.learned_at(issue)
+    learned = NOTHING_LEARNED if nights is None else nights.learned_at(issue)
     recent = pl.col("starts_at_utc").is_between(issue - HISTORY, issue, closed="left")
     rows = forecast_issue(
         features.filter(pl.col("issued_at_utc") == issue),
@@ -119,7 +121,8 @@ def _one_issue(
         horizon=Horizon.of_hours(group.hours[issue]),
     )
     rows = centred(rows, shares=learned.centre)
-    nights.measure(rows, learned=learned, issued_at_utc=issue)
+    if nights is not None:
+        nights.measure(rows, learned=learned, issued_at_utc=issue)
     return rows.rename({"node_id": "meter_id"}).select(FORECAST_COLUMNS)
 
 

@@ -41,6 +41,8 @@ class Plan:
         spec: family and budget of the champion.
         rivals: baselines and families that are measured beside the ladder.
         threads: of training.
+        learns_from_nights: widths and centre of an issue are learned from those measured before it; not where the
+            caller learns by itself.
     """
 
     horizon_hours: int = 24
@@ -53,6 +55,7 @@ class Plan:
     spec: ModelSpec = field(default_factory=ModelSpec)
     rivals: tuple[str, ...] = BASELINES
     threads: int = 2
+    learns_from_nights: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon_hours <= LONGEST_HORIZON_HOURS:

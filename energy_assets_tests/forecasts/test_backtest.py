@@ -1,5 +1,6 @@
 """The back-test makes the numbers of the night, fills every slot, and knows nothing of what came later."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -385,4 +386,7 @@ def test_widths_and_centre_are_learned_from_measured_nights_as_the_night_learns_
     assert ours.equals(rows.rename({"node_id": "meter_id"}).select(columns).sort("meter_id", "starts_at_utc"))
     assert set(learned.widening) == {"without_weather"}
     untaught = night(issues[-1], Learned()).rename({"node_id": "meter_id"})
-    assert not ours.equals(untaught.select(columns).sort("meter_id", "starts_at_utc"))
+    untaught = untaught.select(columns).sort("meter_id", "starts_at_utc")
+    assert not ours.equals(untaught)
+    alone = run(inputs, replace(plan, learns_from_nights=False)).forecasts
+    assert alone.filter(issued_at_utc=issues[-1]).select(columns).equals(untaught)
