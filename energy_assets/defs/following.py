@@ -39,16 +39,13 @@ def followers_of(
 
 def _outcomes(lake: Lake, window: Window, *, stride: int, snapshot_id: int | None) -> pl.DataFrame:
     """Return stored feature rows of the issues in the window with the readings of its slots, null where none is."""
-    features = lake.read(
-        FEATURES_LOAD,
-        window,
-        where={} if stride == 1 else {"starts_at_utc": _counted_starts(window, stride=stride)},
-        snapshot_id=snapshot_id,
-    )
+    counted = None if stride == 1 else {"starts_at_utc": _counted_starts(window, stride=stride)}
+    features = lake.read(FEATURES_LOAD, window, where=counted, snapshot_id=snapshot_id)
     readings = lake.read(
         READINGS_INTERVAL,
         window,
         columns=["meter_id", "starts_at_utc", "interval_minutes", "energy_kwh", "available_at_utc"],
+        where=counted,
         snapshot_id=snapshot_id,
     ).filter(pl.col("energy_kwh").is_finite())
     known = readings.select(

@@ -7,6 +7,7 @@ import polars as pl
 from energy_assets.contracts import FEATURES_LOAD, READINGS_INTERVAL, Window
 from energy_assets.defs.following import followers_of
 from energy_assets.features.matrix import KEY
+from energy_assets.forecasts.following import is_counted
 from energy_assets.lake import Lake
 from energy_assets_tests.forecasts.test_following import (
     NAME,
@@ -85,9 +86,12 @@ def test_readings_that_come_too_late_move_no_night(lake: Lake):
     assert answers[0].equals(answers[1])
 
 
-def test_some_hours_are_read_where_meters_are_many(lake: Lake):
+def test_some_hours_are_read_where_meters_are_many(lake: Lake, monkeypatch):
     _, rows = past_and_nights()
     fill(lake, rows)
+    asked: list[pl.DataFrame] = []
+    read = lake.read
+    monkeypatch.setattr(lake, "read", lambda *table, **how: asked.append(read(*table, **how)) or asked[-1])
     many = pl.concat([OFFICES, *(OFFICES.with_columns(pl.col("meter_id") + f" {n}") for n in range(60))])
     issue = nights()[-1]
     of_lake = followers_of(lake, champion(), meters=many, issues=[issue])
@@ -95,4 +99,8 @@ def test_some_hours_are_read_where_meters_are_many(lake: Lake):
     direct.learn(rows.sample(fraction=1, shuffle=True, seed=3))
     assert said(of_lake, issue).equals(said(direct, issue))
     assert NAME in of_lake.at(issue)
+    assert len(asked) == 2
+    for frame in asked:  # of features and of readings no more than what counts
+        assert frame.select(is_counted(stride=5)).to_series().all()
+        assert frame.height
     assert rows.select(KEY).is_unique().all()
