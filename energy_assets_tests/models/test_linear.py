@@ -30,6 +30,7 @@ CHANCE = pl.col("chance")
 AS_BEFORE = pl.col("kind_mean_kwh") / pl.col("scale_kwh") - 1
 WIND = pl.col("wind_speed_ms").pow(2) / 25
 WARM = (pl.col("temperature_c") - 5).clip(0)
+AT_NOON = pl.when(NOON).then(WARM * 0.1).otherwise(0)
 
 
 def rows_with(*answers: pl.Expr) -> pl.DataFrame:
@@ -47,9 +48,10 @@ def rows_with(*answers: pl.Expr) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("answers", "extent"),
     [
-        pytest.param([pl.when(NOON).then(WARM * 0.1).otherwise(0)], "hours", id="one meter, warm at noon"),
+        pytest.param([AT_NOON], "hours", id="one meter, warm at noon"),
         pytest.param([pl.when(NOON).then(0.5).otherwise(0)] * 2, "hours", id="alike at noon"),
         pytest.param([AS_BEFORE + CHANCE - WIND], "sky", id="a turbine behind the meter"),
+        pytest.param([AT_NOON + CHANCE - WIND], "hours_and_sky", id="a turbine, and warm at noon"),
         pytest.param([CHANCE], "plain", id="chance at all hours"),
     ],
 )
@@ -58,7 +60,7 @@ def test_sky_and_hours_are_told_where_they_matter(answers, extent):
 
 
 def test_weather_beyond_any_counts_as_the_hottest():
-    rows = rows_with(pl.when(NOON).then(WARM * 0.1).otherwise(0))
+    rows = rows_with(AT_NOON)
     line = fit_linear(rows, has_weather=True, seed=1)
     hot, absurd = (rows.with_columns(temperature_c=pl.lit(value, pl.Float32)) for value in (58.0, 5000.0))
     assert np.array_equal(line.predict(hot), line.predict(absurd))
