@@ -129,6 +129,8 @@ def rivals(count: int) -> dict[str, Any]:
         for into, model in ((own, trained.variants[FULL]), (shared, champion.variants[FULL])):
             into.append(pl.concat([unseen.select("energy_kwh"), model.predict(unseen)], how="horizontal"))
     lake.close()
+    if not seconds:
+        raise SystemExit("No sampled meter has rows enough for a model of its own; give more --issues or --meters.")
     return {
         "sampled": len(seconds),
         "seconds_a_meter": sum(seconds) / len(seconds),
