@@ -9,7 +9,7 @@ buildings have no such curve in common.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +98,11 @@ class Linear:
     def predict(self, rows: pl.DataFrame) -> Floats:
         """Return the expected energy [row] in multiples of the scale."""
         weights = np.asarray(self.coefficients)
-        # Models of before know nothing of the last plain columns, so the others cannot follow them.
+        shared: dict[str, Any] = {"has_weather": self.has_weather, "extent": self.extent}
+        # Models of before know nothing of the last plain columns, so the others cannot follow them. Each row is summed
+        # by itself: a matrix product may round a row otherwise alone than among many.
         parts = [
-            _regressors(part, has_weather=self.has_weather, extent=self.extent)[:, : len(weights)] @ weights
+            np.einsum("rc,c->r", _regressors(part, **shared)[:, : len(weights)], weights)
             for part in rows.iter_slices(_CHUNK)
         ]
         return np.concatenate([np.empty(0), *parts]).astype(np.float32)
