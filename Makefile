@@ -12,6 +12,8 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 # Waiting OpenMP threads that spin starve the other processes of a small machine.
 export OMP_WAIT_POLICY := PASSIVE
+# Small matrix products on one thread: more cost more than they save, and round otherwise.
+export OPENBLAS_NUM_THREADS := 1
 INSTALL := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r
 
 .PHONY: help setup run up nightly test lint bench lock clean

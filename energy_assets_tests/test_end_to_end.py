@@ -177,12 +177,14 @@ def test_a_forecast_that_was_changed_afterwards_is_found(home: Path, made: Lake)
     issued = today() - timedelta(days=3)
     window = Window(starts_at_utc=issued, ends_at_utc=issued + timedelta(seconds=1))
     published = made.read(contracts.FORECASTS_LOAD, window)
+    made.code = "4ee8832"
     made.replace(contracts.FORECASTS_LOAD, published.with_columns(q50=pl.col("q50") * (1 + 1e-12)), window=window)
     made.close()
     done = energy(home, "forecast", "rebuild", "--issued", issued.date().isoformat(), "--check")
     assert done.returncode == 1
     assert "q50" in done.stdout
     assert "q90" not in done.stdout
+    assert "published by other code (4ee8832;" in done.stdout
     made.replace(contracts.FORECASTS_LOAD, published, window=window)
 
 

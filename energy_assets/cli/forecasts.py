@@ -27,6 +27,7 @@ def rebuild_issue(
     from energy_assets.defs.rebuilding import rebuild
     from energy_assets.defs.resources import registry_from
     from energy_assets.lake import Lake
+    from energy_assets.revision import UNKNOWN, code_revision
 
     settings = load_settings()
     lake = Lake.from_settings(settings)
@@ -42,4 +43,9 @@ def rebuild_issue(
         return
     for name, cells in rebuilt.differences.items():
         console.print(f"[red]✗[/] {name}: {cells:,} differ")
+    if rebuilt.published_by not in (None, UNKNOWN, code_revision()):
+        console.print(
+            f"It was published by other code ({rebuilt.published_by}; this is {code_revision()}), which may have "
+            "counted otherwise: rebuild it with that revision checked out."
+        )
     raise typer.Exit(1 if check else 0)

@@ -1,9 +1,7 @@
 """Models: trained on what the lake holds, judged on days they have not seen, registered in MLflow."""
 
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 import dagster as dg
@@ -25,6 +23,7 @@ from energy_assets.models.ranges import ranges_of
 from energy_assets.models.registry import LoadedModel, ModelVersion, Registry, UnresolvedModelError, registered_name
 from energy_assets.models.spec import SPECS, ModelSpec
 from energy_assets.models.training import Trained, train
+from energy_assets.revision import code_revision
 from energy_assets.settings import Settings
 from energy_assets.sql import Query
 
@@ -207,7 +206,7 @@ def _reading_span(lake: Lake) -> tuple[datetime | None, datetime | None]:
 def _facts(trained: Trained, features: pl.DataFrame, *, snapshot_id: int, spec: ModelSpec) -> TrainingFacts:
     return TrainingFacts(
         lake_snapshot_id=snapshot_id,
-        git_commit=git_commit(),
+        git_commit=code_revision(),
         feature_columns=FEATURES,
         features_hash=features_hash(features.head(1)),
         # The fingerprint leaves the target out, by its name; what was learned includes it.
@@ -240,23 +239,6 @@ def _summary(name: str, version: ModelVersion, trained: Trained, decision: Decis
         "rows": trained.training_rows,
         "why": decision.verdict,
     }
-
-
-def git_commit() -> str:
-    """Return the commit of the checkout that this package runs from, with a mark where it was changed since."""
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() or "unknown"
 
 
 checks = [champions_beat_last_week]

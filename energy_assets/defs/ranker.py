@@ -23,7 +23,6 @@ from energy_assets.contracts import (
     Window,
 )
 from energy_assets.defs.contract_checks import contract_check
-from energy_assets.defs.models import git_commit
 from energy_assets.defs.partitions import DAILY, window_of
 from energy_assets.defs.reporting import BACKFILL_IN_ONE_RUN, OWNERS, looks_of, report, run_message
 from energy_assets.features.matrix import features_hash
@@ -32,6 +31,7 @@ from energy_assets.models.archive import FULL
 from energy_assets.models.card import TrainingFacts
 from energy_assets.models.promotion import Decision
 from energy_assets.models.registry import LoadedModel, Registry, UnresolvedModelError
+from energy_assets.revision import code_revision
 from energy_assets.settings import Settings
 
 _SEED = 0
@@ -191,7 +191,7 @@ def _facts(trained: TrainedRanker, features: pl.DataFrame, *, spec: RankerSpec, 
     seen = _days_of(trained.unseen)
     return TrainingFacts(
         lake_snapshot_id=snapshot_id,
-        git_commit=git_commit(),
+        git_commit=code_revision(),
         feature_columns=spec.features,
         features_hash=_fingerprint(features.head(1)),
         data_hash=_fingerprint(features),

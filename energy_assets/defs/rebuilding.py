@@ -37,12 +37,16 @@ from energy_assets.sql import Query
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """A forecast made again: its rows, those that were published, and by column how many cells differ in any bit."""
+    """A forecast made again: its rows, those that were published, and by column how many cells differ in any bit.
+
+    `published_by` is the revision of the code that published it, None where its night did not write that down.
+    """
 
     rows: pl.DataFrame
     published: pl.DataFrame
     snapshot_id: int
     model_versions: tuple[str, ...]
+    published_by: str | None
     differences: Mapping[str, int]
 
     @property
@@ -111,6 +115,7 @@ def rebuild(lake: Lake, registry: Registry, *, issued_at_utc: datetime) -> Rebui
         published=published,
         snapshot_id=snapshot_id,
         model_versions=versions,
+        published_by=lake.code_of(snapshot_id),
         differences=_differences(published, rows),
     )
 

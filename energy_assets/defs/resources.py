@@ -6,6 +6,7 @@ import dagster as dg
 
 from energy_assets.lake import Lake
 from energy_assets.models.registry import Registry
+from energy_assets.revision import code_revision
 from energy_assets.settings import Settings, load_settings
 
 
@@ -18,7 +19,7 @@ def settings(_context: dg.InitResourceContext) -> Settings:
 @dg.resource(description="The lake: DuckLake tables on the configured catalog.")
 def lake(_context: dg.InitResourceContext) -> Iterator[Lake]:
     """Yield the lake and close it after the run."""
-    opened = Lake.from_settings(load_settings(), author="dagster")
+    opened = Lake.from_settings(load_settings(), author="dagster", code=code_revision())
     try:
         yield opened
     finally:

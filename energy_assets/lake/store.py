@@ -52,11 +52,13 @@ class Lake:
         memory_limit_gb: float = 1.2,
         threads: int = 2,
         author: str = "energy_assets",
+        code: str | None = None,
         tables: Sequence[Table] = contracts.TABLES,
     ) -> None:
         self.catalog = catalog
         self.data_path = data_path
         self.author = author
+        self.code = code
         self._work_folder = work_folder
         self._memory_limit_gb = memory_limit_gb
         self._threads = threads
@@ -65,8 +67,11 @@ class Lake:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, author: str = "energy_assets") -> Self:
-        """Return the lake that the settings describe; nothing is opened before the first use."""
+    def from_settings(cls, settings: Settings, *, author: str = "energy_assets", code: str | None = None) -> Self:
+        """Return the lake that the settings describe; nothing is opened before the first use.
+
+        Every commit carries its author, and the revision of the code that wrote it where that is given.
+        """
         return cls(
             catalog=settings.catalog,
             data_path=settings.data_path,
@@ -74,6 +79,7 @@ class Lake:
             memory_limit_gb=settings.memory_limit_gb,
             threads=settings.threads,
             author=author,
+            code=code,
         )
 
     # Reading
@@ -136,6 +142,14 @@ class Lake:
         """Return the id of the newest snapshot."""
         with self.session() as session:
             return _scalar(session.execute("SELECT id FROM ducklake_current_snapshot('lake')"))
+
+    def code_of(self, snapshot_id: int) -> str | None:
+        """Return the revision of the code that wrote a snapshot; None where it was not given, or is not kept."""
+        with self.session() as session:
+            said = session.execute(
+                "SELECT commit_extra_info FROM ducklake_snapshots('lake') WHERE snapshot_id = $id", {"id": snapshot_id}
+            ).fetchone()
+        return None if said is None or said[0] is None else str(said[0])
 
     # Writing
 
@@ -219,7 +233,8 @@ class Lake:
                     )
                 inserted[name] = inserted.get(name, 0) + _insert(session, change)
             session.execute(
-                "CALL lake.set_commit_message($author, $message)", {"author": self.author, "message": message}
+                "CALL lake.set_commit_message($author, $message, extra_info => $code)",
+                {"author": self.author, "message": message, "code": self.code},
             )
             session.execute("COMMIT")
         except BaseException:

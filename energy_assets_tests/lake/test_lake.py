@@ -64,6 +64,16 @@ def test_replace_touches_its_window_only_and_running_it_twice_changes_nothing(an
     assert any_lake.count(READINGS_INTERVAL) == 144
 
 
+def test_a_commit_carries_the_revision_of_the_code_that_wrote_it(any_lake: Lake) -> None:
+    without = any_lake.replace(READINGS_INTERVAL, readings(DAY), window=DAY)
+    any_lake.code = "4ee8832"
+    with_it = any_lake.replace(READINGS_INTERVAL, readings(NEXT_DAY), window=NEXT_DAY)
+
+    assert any_lake.code_of(with_it.snapshot_id) == "4ee8832"
+    assert any_lake.code_of(without.snapshot_id) is None
+    assert any_lake.code_of(10**9) is None
+
+
 def test_read_pushes_down_columns_window_and_filters(any_lake: Lake) -> None:
     any_lake.replace(READINGS_INTERVAL, readings(DAY), window=DAY)
 
