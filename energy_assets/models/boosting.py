@@ -12,6 +12,8 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,49 @@ def train(
     booster = library().train(settings, matrix, rounds, verbose_eval=False, **stopping)
     best = rounds if watch is None else int(booster.best_iteration) + 1
     return booster[:best], best
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A booster to train: its parameters, label [row], most rounds and seed; with `watch` it stops at its best."""
+
+    parameters: dict[str, object]
+    label: Floats
+    rounds: int
+    seed: int
+    watch: Any = None
+
+
+def train_each(
+    tasks: Sequence[Task],
+    *,
+    rows: pl.DataFrame,
+    columns: tuple[str, ...],
+    threads: int,
+    memory_gb: float = float("inf"),
+) -> list[tuple[Any, int]]:
+    """Return what `train` returns for each task on the same rows, to the bit.
+
+    As many boosters as there are threads grow side by side on one thread each, because the threads of one booster wait
+    for each other; those left over have all threads. Where memory is short, or on a GPU, one grows after the other.
+    """
+    shared: dict[str, Any] = {"columns": columns, "threads": threads}
+    matrix = streamed_matrix(rows, label=tasks[0].label, memory_gb=memory_gb, **shared)
+    is_small = rows.height * len(columns) * (1 + len(tasks)) <= memory_gb * 1e9
+    on_processor = all(task.parameters.get("device", "cpu") == "cpu" for task in tasks)
+    beside = len(tasks) // threads * threads if threads > 1 and is_small and on_processor else 0
+
+    def trained(task: Task, own: Any, number: int) -> tuple[Any, int]:
+        return train(task.parameters, own, rounds=task.rounds, threads=number, seed=task.seed, watch=task.watch)
+
+    # Made one after the other: they lend their bins to each other.
+    matrices = [streamed_matrix(rows, label=task.label, reference=matrix, **shared) for task in tasks[:beside]]
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        made = list(pool.map(lambda task, own: trained(task, own, 1), tasks[:beside], matrices))
+    for task in tasks[beside:]:
+        matrix.set_label(task.label)
+        made.append(trained(task, matrix, threads))
+    return made
 
 
 def grown_on(

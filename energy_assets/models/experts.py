@@ -128,30 +128,34 @@ def fit_experts(
     spec = recipe.spec
     linear = fit_linear(rows, has_weather=recipe.has_weather, seed=recipe.seed)
     labels = labels_of(rows, linear)
-    matrix = boosting.streamed_matrix(
-        rows, columns=recipe.columns, label=labels["direct"], threads=recipe.threads, memory_gb=spec.matrix_gb
-    )
-    watched, seen = None, {}
+    shared: dict[str, Any] = {"columns": recipe.columns, "threads": recipe.threads}
+    watched: dict[str, Any] = {}
     if watch is not None:
-        seen = labels_of(watch, linear)
-        watched = boosting.watched_matrix(watch, columns=recipe.columns, label=seen["direct"], threads=recipe.threads)
-    boosters, best = {}, {}
-    for number, (name, parameters) in enumerate(BOOSTED.items()):
-        matrix.set_label(labels[name])
-        if watched is not None:
-            watched.set_label(seen[name])
-        boosters[name], best[name] = boosting.train(
-            {
+        watched = {
+            name: boosting.watched_matrix(watch, label=label, **shared)
+            for name, label in labels_of(watch, linear).items()
+        }
+    tasks = [
+        boosting.Task(
+            parameters={
                 **growth_of(parameters, spec=spec),
                 "num_parallel_tree": min(_MOST_TREES_AT_ONCE, max(1, _ROWS_FOR_ONE_TREE // rows.height)),
             },
-            matrix,
+            label=labels[name],
             rounds=rounds[name] if rounds else spec.rounds,
-            threads=recipe.threads,
             seed=recipe.seed + number,
-            watch=watched,
+            watch=watched.get(name),
         )
-    return Experts(linear=linear, boosters=boosters, columns=recipe.columns, rounds=best)
+        for number, (name, parameters) in enumerate(BOOSTED.items())
+    ]
+    trained = boosting.train_each(tasks, rows=rows, memory_gb=spec.matrix_gb, **shared)
+    grown = dict(zip(BOOSTED, trained, strict=True))
+    return Experts(
+        linear=linear,
+        boosters={name: booster for name, (booster, _) in grown.items()},
+        columns=recipe.columns,
+        rounds={name: best for name, (_, best) in grown.items()},
+    )
 
 
 def seasonal_values(rows: pl.DataFrame) -> Floats:

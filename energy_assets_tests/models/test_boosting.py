@@ -47,6 +47,34 @@ def test_a_matrix_in_files_gives_the_same_booster_to_the_bit(tmp_path, monkeypat
     assert np.ptp(in_files) > 1
 
 
+@pytest.mark.parametrize(("threads", "memory_gb"), [(1, 1.0), (2, 1.0), (3, 1.0), (2, 1e-4)])
+def test_boosters_that_grow_side_by_side_are_those_that_grow_alone(threads: int, memory_gb: float):
+    frame = rows(20_000)
+    learned, watched = frame.head(16_000), frame.tail(4000)
+    parameters = {"objective": "reg:squarederror", "eval_metric": "mae", "max_leaves": 8, "subsample": 0.7}
+    shared = {"columns": COLUMNS, "threads": 2}
+
+    def label(part: pl.DataFrame, number: int) -> np.ndarray:
+        return np.sin((1 + number) * part["b_kwh"].to_numpy())
+
+    tasks = [
+        boosting.Task(
+            parameters=parameters,
+            label=label(learned, number),
+            rounds=12,
+            seed=number,
+            watch=boosting.watched_matrix(watched, label=label(watched, number), **shared),
+        )
+        for number in range(3)
+    ]
+    together = boosting.train_each(tasks, rows=learned, columns=COLUMNS, threads=threads, memory_gb=memory_gb)
+    for task, (booster, best) in zip(tasks, together, strict=True):
+        matrix = boosting.streamed_matrix(learned, label=task.label, **shared)
+        alone, wanted = boosting.train(parameters, matrix, rounds=12, threads=2, seed=task.seed, watch=task.watch)
+        assert best == wanted
+        assert booster.save_raw("ubj") == alone.save_raw("ubj")
+
+
 def test_rounds_are_judged_alike_with_values_and_with_bins():
     frame, draw = rows(6000), np.random.default_rng(2)
     label = (np.sin(3 * frame["b_kwh"].to_numpy()) + draw.normal(size=6000)).astype(np.float32)
