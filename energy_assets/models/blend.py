@@ -8,11 +8,13 @@ it must be corrected. `adapted` lets later days say the same without any booster
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from energy_assets.contracts import LEVELS
@@ -263,10 +265,14 @@ def _cross_scores(rows: pl.DataFrame, *, centre: Floats, target: Floats, recipe:
     if not side.any():  # a single day
         side = np.arange(rows.height) % 2 == 1
     around, belief = np.empty((rows.height, len(LEVELS)), dtype=np.float32), belief_in_trees(rows)
-    for half in (side, ~side):
-        learned, judged = rows.filter(~half), rows.filter(half)
-        shape = _shape(learned, error=(target - centre)[~half], belief=belief, recipe=recipe)
-        around[half] = shape.around(centre[half], rows=judged, columns=recipe.columns)
+    error, of_half = target - centre, replace(recipe, threads=max(1, recipe.threads // 2))
+
+    def learned_without(half: npt.NDArray[np.bool_]) -> Shape:
+        return _shape(rows.filter(~half), error=error[~half], belief=belief, recipe=of_half)
+
+    with ThreadPoolExecutor(max_workers=min(2, recipe.threads)) as pool:
+        for half, shape in zip((side, ~side), pool.map(learned_without, (side, ~side)), strict=True):
+            around[half] = shape.around(centre[half], rows=rows.filter(half), columns=recipe.columns)
     return spread.thinned(spread.scores_of(rows, quantiles=around, target=target), seed=recipe.seed)
 
 
