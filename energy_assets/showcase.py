@@ -116,7 +116,7 @@ def _skill(lake: Lake) -> Grid:
     for row in skill.iter_rows(named=True):
         grid.add_row(
             row["model"],
-            "–" if row["nmae"] is None else f"{row['nmae']:.1%}",
+            f"{row['nmae']:.1%}",
             "–" if row["skill"] is None else f"{row['skill']:+.0%}",
             "–" if row["coverage"] is None else f"{row['coverage']:.0%}",
         )

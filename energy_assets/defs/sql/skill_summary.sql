@@ -4,4 +4,5 @@ SELECT model,
        avg(value) FILTER (WHERE metric = 'coverage_80') AS coverage
 FROM forecasts.skill
 GROUP BY model
-ORDER BY nmae NULLS LAST
+HAVING nmae IS NOT NULL
+ORDER BY nmae
