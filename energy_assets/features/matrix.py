@@ -64,7 +64,7 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "clear_sky": CLEAR_SKY_FEATURES,
     "wind_chill": WIND_CHILL_FEATURES,
 }
-USUAL_GROUPS = tuple(FEATURE_GROUPS)[:-2]
+USUAL_GROUPS = tuple(name for name in FEATURE_GROUPS if name not in ("clear_sky", "wind_chill"))
 """What models use unless they are told otherwise (`training_features`)."""
 FEATURES = tuple(name for group in FEATURE_GROUPS.values() for name in group)
 SCHEMA = pl.Schema(
